@@ -1,0 +1,137 @@
+"""The demo economy as inputs: who signs up when with whose code, and the charges of the real trace. Same seed, same economy."""
+
+import csv
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
+from pathlib import Path
+
+DATA = Path(__file__).parent / "data"
+SEED = 20231116
+MARKUP = 2
+WAVES = 12
+"""Sign-ups come in waves, two hours of the movable clock apart: a code takes ten registrations an hour."""
+WAVE_INTERVAL = timedelta(hours=2)
+SIGN_UPS_PER_CODE_PER_WAVE = 9
+ORGANIC_SHARE = 0.25
+PAYERS = 400
+COMMUNITIES = ("atelier", "hangar", "harbour", "observatory")
+CHANNELS = ("discord", "telegram", "x", "")
+CREATORS = (
+    "Ada Lovelace", "Grace Hopper", "Katherine Johnson", "Hedy Lamarr", "Alan Turing", "Joan Clarke",
+    "Radia Perlman", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth", "Frances Allen", "Tim Berners-Lee",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """Somebody with a code."""
+
+    account_id: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignUp:
+    """A payer's registration; `creator` is None for one who came without a code."""
+
+    account_id: str
+    creator: Creator | None
+    wave: int
+    channel: str
+    ip_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One request of the trace, priced. Amounts in micro-USD; `at` counts from the first request."""
+
+    inference_charge_id: str
+    payer_account_id: str
+    community_id: str
+    model: str
+    model_tier: str
+    revenue_micro: int
+    provider_cost_micro: int
+    at: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Economy:
+    """All inputs of the demo."""
+
+    creators: tuple[Creator, ...]
+    sign_ups: tuple[SignUp, ...]
+    charges: tuple[Charge, ...]
+
+    @property
+    def duration(self) -> timedelta:
+        """From the first charge to the last."""
+        return self.charges[-1].at
+
+    def creator_of(self) -> dict[str, Creator | None]:
+        """Who brought each payer."""
+        return {sign_up.account_id: sign_up.creator for sign_up in self.sign_ups}
+
+
+def build(seed: int = SEED, limit: int | None = None) -> Economy:
+    """Spreads the trace over payers, creators and communities; `limit` cuts it after so many charges."""
+    draw = random.Random(seed)
+    creators = tuple(Creator(f"creator-{number:02d}", name) for number, name in enumerate(CREATORS, start=1))
+    sign_ups = tuple(_sign_ups(draw, creators))
+    return Economy(creators, sign_ups, tuple(_charges(draw, sign_ups, limit)))
+
+
+def _sign_ups(draw: random.Random, creators: tuple[Creator, ...]) -> Iterator[SignUp]:
+    # A few creators bring most of the payers, as everywhere.
+    popularity = [1 / rank for rank in range(1, len(creators) + 1)]
+    brought = dict.fromkeys(creators, 0)
+    for number in range(1, PAYERS + 1):
+        creator = None if draw.random() < ORGANIC_SHARE else draw.choices(creators, popularity)[0]
+        if creator is not None and brought[creator] >= WAVES * SIGN_UPS_PER_CODE_PER_WAVE:
+            creator = None
+        wave = draw.randrange(WAVES)
+        if creator is not None:
+            wave = brought[creator] // SIGN_UPS_PER_CODE_PER_WAVE
+            brought[creator] += 1
+        # Two networks kept for documentation: nobody's.
+        address = f"{('198.51.100', '203.0.113')[number % 2]}.{number // 2 + 1}"
+        yield SignUp(f"payer-{number:04d}", creator, wave, draw.choice(CHANNELS), address)
+
+
+def _charges(draw: random.Random, sign_ups: tuple[SignUp, ...], limit: int | None) -> Iterator[Charge]:
+    prices = json.loads((DATA / "prices.json").read_text())
+    models = sorted(prices)
+    appetite = [draw.paretovariate(1.2) for _ in sign_ups]
+    first: datetime | None = None
+    for number, (at, context_tokens, generated_tokens) in enumerate(_trace(), start=1):
+        if limit is not None and number > limit:
+            return
+        first = first or at
+        payer = draw.choices(sign_ups, appetite)[0]
+        model = draw.choice(models)
+        price = prices[model]
+        cost_usd = context_tokens * Decimal(price["input"]) + generated_tokens * Decimal(price["output"])
+        cost_micro = int((cost_usd * 1_000_000).to_integral_value(ROUND_UP))
+        yield Charge(
+            inference_charge_id=f"azure-2023-11-16-{number:05d}",
+            payer_account_id=payer.account_id,
+            community_id=draw.choice(COMMUNITIES),
+            model=model,
+            model_tier=price["tier"],
+            revenue_micro=MARKUP * cost_micro,
+            provider_cost_micro=cost_micro,
+            at=at - first,
+        )
+
+
+def _trace() -> Iterator[tuple[datetime, int, int]]:
+    with gzip.open(DATA / "azure_llm_inference_conv_2023.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            # The trace counts in 100 ns; we count in microseconds.
+            at = datetime.fromisoformat(row["TIMESTAMP"][:26])
+            yield at, int(row["ContextTokens"]), int(row["GeneratedTokens"])
