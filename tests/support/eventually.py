@@ -1,0 +1,29 @@
+"""Waiting for what another process is about to do."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(predicate: Callable[[], T | Awaitable[T]], within: float = 10.0, every: float = 0.02) -> T:
+    """Calls `predicate` until it answers something true, and returns that; fails with its last answer or exception."""
+    deadline = time.monotonic() + within
+    last: object = None
+    while True:
+        try:
+            answer = predicate()
+            value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+            if value:
+                return value
+            last = value
+        except Exception as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {within} s; last: {last!r}") from (
+                last if isinstance(last, BaseException) else None
+            )
+        await asyncio.sleep(every)
