@@ -53,7 +53,7 @@ def configure_logs(service: str, level: str = "INFO") -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared[:3], structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*shared[:3], _module],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -69,7 +69,12 @@ def configure_logs(service: str, level: str = "INFO") -> None:
 
 def logger(name: str) -> Any:
     """Return the logger of a module: `log.info("what happened", key=value)`."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(module=name)
+
+
+def _module(_logger: Any, _method: str, event: _Event) -> _Event:
+    event["module"] = event["_record"].name
+    return event
 
 
 def redact(_logger: Any, _method: str, event: _Event) -> _Event:
