@@ -1,6 +1,6 @@
 """Prometheus metrics on a port of their own, and the ones that every service has.
 
-Names: `creator_<service>_<what>_<unit>` for a service's own; shared ones are `creator_<what>_<unit>`, labelled `service`.
+Names: `creator_<service>_<what>_<unit>` for a service's own; shared ones `creator_<what>_<unit>`, labelled `service`.
 """
 
 import threading
