@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
@@ -25,7 +25,15 @@ T = TypeVar("T")
 
 PLUMBING = Path(__file__).parent / "migrations"
 CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-FAULTS = (asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.AdminShutdownError, asyncpg.InterfaceError, OSError, TimeoutError)  # fmt: skip
+FAULTS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+    OSError,
+    TimeoutError,
+)
 """A dependency is down or slow; whether a commit under way happened is unknown."""
 
 _TRIES_MAX = 5
@@ -79,7 +87,7 @@ class Postgres:
     @asynccontextmanager
     async def transaction(self, *, readonly: bool = False) -> AsyncIterator[Connection]:
         """One transaction on a connection of the pool. A read-only one is a snapshot: REPEATABLE READ."""
-        isolation = "repeatable_read" if readonly else "read_committed"
+        isolation: Literal["repeatable_read", "read_committed"] = "repeatable_read" if readonly else "read_committed"
         async with (
             self._pool.acquire(timeout=_CONNECT_TIMEOUT_S) as connection,
             connection.transaction(isolation=isolation, readonly=readonly),

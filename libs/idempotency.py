@@ -1,0 +1,60 @@
+"""The same request gets the same answer: request ids, kept with a fingerprint of what was asked."""
+
+import hashlib
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from libs.postgres import Connection
+from libs.refusals import InvalidArgument
+
+M = TypeVar("M", bound=Message)
+
+_ID_MAX = 128
+
+
+class RequestIdInvalid(InvalidArgument):
+    """A request id is 1 to 128 printable ASCII characters."""
+
+
+class RequestIdReused(InvalidArgument):
+    """This request id was used for another request."""
+
+
+async def replay(
+    connection: Connection, *, request_id: str, method: str, request: Message, response_type: type[M]
+) -> M | None:
+    """The answer given before, or None for a new request; to be asked first in the command's transaction.
+
+    A request with the same id that is under way is waited for: one executes, the other gets its answer.
+    Raises RequestIdInvalid, and RequestIdReused where the same id came with other content.
+    """
+    if not 1 <= len(request_id) <= _ID_MAX or not all(" " <= letter <= "~" for letter in request_id):
+        raise RequestIdInvalid(field="request_id")
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))", method, request_id)
+    row = await connection.fetchrow(
+        "SELECT fingerprint, response FROM idempotency WHERE request_id = $1 AND method = $2", request_id, method
+    )
+    if row is None:
+        return None
+    if row["fingerprint"] != _fingerprint(request):
+        raise RequestIdReused(field="request_id")
+    return response_type.FromString(row["response"])
+
+
+async def remember(
+    connection: Connection, *, request_id: str, method: str, request: Message, response: Message
+) -> None:
+    """Keeps the answer in the transaction of the effect."""
+    await connection.execute(
+        "INSERT INTO idempotency (request_id, method, fingerprint, response) VALUES ($1, $2, $3, $4)",
+        request_id,
+        method,
+        _fingerprint(request),
+        response.SerializeToString(),
+    )
+
+
+def _fingerprint(request: Message) -> bytes:
+    # Request messages that carry an id hold no secret; maps are the one thing whose order must be fixed.
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
