@@ -1,6 +1,7 @@
 """The event log's door: whoever missed an event on the broker asks its publisher for it."""
 
 import importlib
+from typing import Any
 
 from google.protobuf.message import Message
 from grpc.aio import ServicerContext
@@ -30,7 +31,9 @@ def topics_of(schema: str) -> dict[str, int]:
     """Topics that a service publishes, with their partitions: what its `protos/<schema>/v1/events.proto` declares."""
     module = importlib.import_module(f"protos.{schema}.v1.events_pb2")
     messages = [getattr(module, name) for name in module.DESCRIPTOR.message_types_by_name]
-    declared: list[type[Message]] = [each for each in messages if each.DESCRIPTOR.GetOptions().HasExtension(events_pb2.topic)]
+    declared: list[type[Message]] = [
+        each for each in messages if each.DESCRIPTOR.GetOptions().HasExtension(events_pb2.topic)
+    ]
     return dict(topic_of(each) for each in declared)
 
 
@@ -44,7 +47,7 @@ class EventLogServicer(events_pb2_grpc.EventLogServiceServicer):
     async def ListEvents(
         self,
         request: events_pb2.ListEventsRequest,
-        context: ServicerContext[events_pb2.ListEventsRequest, events_pb2.ListEventsResponse],
+        context: ServicerContext[Any, Any],
     ) -> events_pb2.ListEventsResponse:
         if request.partition >= self._partitions(request.topic):
             raise PartitionUnknown(field="partition")
@@ -58,7 +61,7 @@ class EventLogServicer(events_pb2_grpc.EventLogServiceServicer):
     async def ListHeads(
         self,
         request: events_pb2.ListHeadsRequest,
-        context: ServicerContext[events_pb2.ListHeadsRequest, events_pb2.ListHeadsResponse],
+        context: ServicerContext[Any, Any],
     ) -> events_pb2.ListHeadsResponse:
         partitions = self._partitions(request.topic)
         async with self._postgres.connection() as connection:
