@@ -38,6 +38,7 @@ _SERVICE_CONFIG = json.dumps(
 _OPTIONS = (
     ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.service_config_disable_resolution", 1),
+    ("grpc.enable_http_proxy", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),

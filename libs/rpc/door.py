@@ -180,14 +180,23 @@ class Door:
         seconds.observe(time.monotonic() - began)
 
 
+def is_written(handler: Handler) -> bool:
+    """Tell a servicer's own method from the generated one that it inherits."""
+    return not getattr(_behaviour(handler), "__module__", "").endswith("_pb2_grpc")
+
+
+def _behaviour(handler: Handler) -> Any:
+    if handler.response_streaming:
+        return handler.stream_stream if handler.request_streaming else handler.unary_stream
+    return handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+
 def _parts(handler: Handler) -> tuple[Call, Callable[..., Handler]]:
     """Return a handler's function, as a coroutine function, and what makes a handler of its kind."""
-    call: Any
+    call = _behaviour(handler)
     if handler.response_streaming:
-        call = handler.stream_stream if handler.request_streaming else handler.unary_stream
         streaming, unary = grpc.stream_stream_rpc_method_handler, grpc.unary_stream_rpc_method_handler
     else:
-        call = handler.stream_unary if handler.request_streaming else handler.unary_unary
         streaming, unary = grpc.stream_unary_rpc_method_handler, grpc.unary_unary_rpc_method_handler
     if inspect.isasyncgenfunction(call):
         call = _written(call)

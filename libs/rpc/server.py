@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from libs import telemetry
-from libs.rpc.door import Door, Handler
+from libs.rpc.door import Door, Handler, is_written
 from libs.rpc.identity import Tls
 from libs.settings import Misconfigured
 from libs.telemetry.metrics import RPC_IN_FLIGHT
@@ -84,15 +84,17 @@ class Server:
         """Serve one service: `registrar` is the generated `add_…_to_server`, `service` the protocol's full name.
 
         `callers` lists who may call, for all methods or by method; a method left out is a TypeError, not an open door.
+        Methods that the servicer does not write itself are answered UNIMPLEMENTED.
         `quiet` methods (hot ones) get no log line, span or trace per call, only metrics.
         """
         recorder = _Recorder()
         registrar(servicer, cast("grpc.aio.Server", recorder))
         if set(recorder.services) != {service}:
             raise TypeError(f"{registrar} registers {', '.join(recorder.services)}, not {service}")
-        handlers = recorder.services[service]
+        methods = recorder.services[service]
+        handlers = {method: handler for method, handler in methods.items() if is_written(handler)}
         lists = dict.fromkeys(handlers, callers) if isinstance(callers, frozenset) else callers
-        if set(lists) != set(handlers) or quiet - set(handlers):
+        if not set(handlers) <= set(lists) <= set(methods) or not quiet <= set(methods):
             raise TypeError(f"{service}: the lists of callers and quiet methods do not match {', '.join(handlers)}")
         self._main.add_registered_method_handlers(
             service,
@@ -117,11 +119,15 @@ class Server:
         """Tell probes and balancers that everything is wired."""
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
-    async def drain(self) -> None:
-        """Stop without losing a call: say so, let callers turn away, refuse new calls, finish the running ones."""
+    async def drain(self, *, hasty: bool = False) -> None:
+        """Stop without losing a call: say so, let callers turn away, refuse new calls, finish the running ones.
+
+        In haste, because something they wait for is broken, running calls are cut.
+        """
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await asyncio.sleep(self._drain_wait_seconds)
-        await self._main.stop(self._drain_grace_seconds)
+        if not hasty:
+            await asyncio.sleep(self._drain_wait_seconds)
+        await self._main.stop(0 if hasty else self._drain_grace_seconds)
         await self._probes.stop(0)
 
     def _door(self, service: str, method: str, callers: frozenset[str], quiet: frozenset[str]) -> Door:
