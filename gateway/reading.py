@@ -1,0 +1,132 @@
+"""From bytes to what a route takes, strictly: nothing is guessed, repaired or overlooked."""
+
+import json
+import re
+from typing import Any, Final, Never, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from multidict import MultiMapping
+
+from gateway.problems import BodyInvalid, BodyMalformed, Problem, QueryInvalid
+from gateway.schemas.problem import FieldProblem
+
+ShapeT = TypeVar("ShapeT", bound=msgspec.Struct)
+
+MAX_DEPTH: Final = 32
+MAX_SHOWN: Final = 100
+
+_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_FIELD: Final = re.compile(r"^Object (?P<how>contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
+
+def read_body(raw: bytes, shape: type[ShapeT]) -> ShapeT:
+    """A JSON body; raises BodyMalformed for what is not clean JSON and BodyInvalid for what is not of the shape."""
+    tree = parse_json(raw)
+    try:
+        return msgspec.convert(tree, shape)
+    except msgspec.ValidationError as error:
+        where, detail = _explained(str(error))
+        pointer = "#" + "".join(f"/{_escaped(step)}" for step in where)
+        raise BodyInvalid(errors=(FieldProblem(pointer=pointer, detail=detail),)) from None
+
+
+def read_query(query: MultiMapping[str], shape: type[ShapeT]) -> ShapeT:
+    """Query parameters; raises QueryInvalid for one that is unknown, given twice or not of the shape."""
+    for name in query:
+        if len(query.getall(name)) > 1:
+            raise _bad_query(name, "Given more than once.")
+    wanted: dict[str, Any] = dict(query)
+    for field in msgspec.structs.fields(shape):
+        # Lax conversion would take "1e2" and "5.0" for whole numbers.
+        text = wanted.get(field.encode_name)
+        if text is not None and _is_whole(field.type) and _WHOLE.fullmatch(text):
+            wanted[field.encode_name] = int(text)
+    try:
+        return msgspec.convert(wanted, shape)
+    except msgspec.ValidationError as error:
+        where, detail = _explained(str(error))
+        raise _bad_query(where[0] if where else "", detail) from None
+
+
+def refuse_query(query: MultiMapping[str]) -> None:
+    """Raises QueryInvalid where a route that takes no parameters is given one."""
+    for name in query:
+        raise _bad_query(name, "Unknown.")
+
+
+def parse_json(raw: bytes) -> object:
+    """Plain JSON values: UTF-8, no name twice, no NaN, no broken text, not deep. Raises BodyMalformed."""
+    try:
+        tree: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise BodyMalformed("The body is not UTF-8.") from None
+    except RecursionError:
+        raise BodyMalformed("The body is nested too deeply.") from None
+    except ValueError:
+        raise BodyMalformed from None
+    _check(tree, 0)
+    return tree
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise BodyMalformed("The body has a name twice in one object.")
+    return members
+
+
+def _refuse_constant(_name: str) -> Never:
+    raise BodyMalformed
+
+
+def _check(value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise BodyMalformed("The body is nested too deeply.")
+    if isinstance(value, str) and not _is_text(value):
+        raise BodyMalformed("The body holds half a character.")
+    if isinstance(value, list):
+        for item in value:
+            _check(item, depth + 1)
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check(name, depth)
+            _check(item, depth + 1)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: a lone surrogate cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _explained(message: str) -> tuple[list[str], str]:
+    """The steps to what is wrong, and what is wrong with it, from msgspec's message."""
+    split = _PATH.match(message)
+    assert split is not None  # noqa: S101 - every part of the pattern is optional
+    steps = [name or index for name, index in _STEP.findall(split["path"] or "")]
+    missing = _FIELD.match(split["what"])
+    if missing is None:
+        return steps, split["what"].replace("`", "") + "."
+    steps.append(missing["name"][:MAX_SHOWN])
+    return steps, "Unknown." if "unknown" in missing["how"] else "Required."
+
+
+def _escaped(step: str) -> str:
+    """A step of a JSON Pointer within a URI fragment (RFC 6901, section 6)."""
+    return quote(step.replace("~", "~0").replace("/", "~1"), safe="~", errors="replace")
+
+
+def _is_whole(kind: Any) -> bool:
+    """Whether a field's type is int, bare or with bounds."""
+    return kind is int or getattr(kind, "__origin__", None) is int
+
+
+def _bad_query(name: str, detail: str) -> Problem:
+    pointer = "?" + quote(name[:MAX_SHOWN], safe="", errors="replace")
+    return QueryInvalid(errors=(FieldProblem(pointer=pointer, detail=detail),))

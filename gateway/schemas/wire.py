@@ -1,0 +1,34 @@
+"""What all bodies share. A request refuses what it does not know; an answer always has all its members."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class Request(Struct, forbid_unknown_fields=True):
+    """A body or a query that comes in."""
+
+
+class Reply(Struct):
+    """A body that goes out."""
+
+
+Micro = Annotated[
+    str,
+    Meta(pattern="^-?[0-9]{1,19}$", description="An amount in micro-USD, as a decimal string.", examples=["4500000"]),
+]
+Count = Annotated[int, Meta(ge=0)]
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
+AccountId = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[ -~]+$", description="Printable ASCII.")]
+Cursor = Annotated[
+    str,
+    Meta(
+        min_length=1, max_length=1024, pattern="^[!-~]+$", description="Opaque: `next_page_token` of the page before."
+    ),
+]
+
+
+def micro(amount: int) -> str:
+    """An amount as it is written in JSON: exact in every language."""
+    return str(amount)
