@@ -1,12 +1,10 @@
 """The event log's door: whoever missed an event on the broker asks its publisher for it."""
 
-import importlib
 from typing import Any
 
-from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
-from libs.outbox import list_events, topic_of
+from libs.outbox import Topic, list_events, topics_of
 from libs.postgres import Postgres
 from libs.refusals import InvalidArgument, NotFound
 from protos.events.v1 import events_pb2, events_pb2_grpc
@@ -27,20 +25,10 @@ class PartitionUnknown(InvalidArgument):
     """The topic has no such partition."""
 
 
-def topics_of(schema: str) -> dict[str, int]:
-    """Topics that a service publishes, with their partitions: what its `protos/<schema>/v1/events.proto` declares."""
-    module = importlib.import_module(f"protos.{schema}.v1.events_pb2")
-    messages = [getattr(module, name) for name in module.DESCRIPTOR.message_types_by_name]
-    declared: list[type[Message]] = [
-        each for each in messages if each.DESCRIPTOR.GetOptions().HasExtension(events_pb2.topic)
-    ]
-    return dict(topic_of(each) for each in declared)
-
-
 class EventLogServicer(events_pb2_grpc.EventLogServiceServicer):
     """Answers for the topics that the service of this schema publishes."""
 
-    def __init__(self, postgres: Postgres, topics: dict[str, int] | None = None) -> None:
+    def __init__(self, postgres: Postgres, topics: dict[str, Topic] | None = None) -> None:
         self._postgres = postgres
         self._topics = topics_of(postgres.schema) if topics is None else topics
 
@@ -73,4 +61,4 @@ class EventLogServicer(events_pb2_grpc.EventLogServiceServicer):
     def _partitions(self, topic: str) -> int:
         if topic not in self._topics:
             raise TopicUnknown(topic=topic)
-        return self._topics[topic]
+        return self._topics[topic].partitions

@@ -7,9 +7,11 @@ on the broker asks for it with ListEvents.
 
 import asyncio
 import hashlib
+import importlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import asyncpg
 from google.protobuf.message import Message
@@ -30,6 +32,10 @@ _FAULT_WAIT_S = 0.5
 _PAGE_BYTES_MAX = 2 * 1024 * 1024
 
 
+Columns = tuple[list[UUID], list[str], list[int], list[str], list[bytes]]
+"""event_id, topic, partition, key and payload of several events."""
+
+
 class Topic(NamedTuple):
     """Where messages of one type go."""
 
@@ -48,7 +54,7 @@ class Entry(NamedTuple):
 class Record(NamedTuple):
     """One event as it goes to the broker."""
 
-    topic: str
+    topic: Topic
     partition: int
     key: bytes
     value: bytes
@@ -70,6 +76,14 @@ def topic_of(message_type: type[Message]) -> Topic:
     return Topic(topic.name, topic.partitions)
 
 
+def topics_of(schema: str) -> dict[str, Topic]:
+    """Topics that a service publishes, by name: what its `protos/<schema>/v1/events.proto` declares."""
+    module = importlib.import_module(f"protos.{schema}.v1.events_pb2")
+    messages = (getattr(module, name) for name in module.DESCRIPTOR.message_types_by_name)
+    topics = [topic_of(each) for each in messages if each.DESCRIPTOR.GetOptions().HasExtension(events_pb2.topic)]
+    return {topic.name: topic for topic in topics}
+
+
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key: the same in every process, for ever."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % partitions
@@ -86,10 +100,20 @@ async def append_many(
     connection: Connection, entries: Iterable[Entry | tuple[Message, str, int | None]], *, occurred_at: datetime
 ) -> None:
     """Adds events to the transaction under way, in their order, with one statement."""
-    columns = outbox_columns(entries)
+    await _insert(connection, outbox_columns(entries), occurred_at)
+
+
+async def append_to(connection: Connection, topic: Topic, message: Message, *, key: str, occurred_at: datetime) -> None:
+    """Adds one event on a topic that its message does not name itself: a dead letter."""
+    partition = partition_of(key, topic.partitions)
+    columns = [new_id()], [topic.name], [partition], [key], [message.SerializeToString()]
+    await _insert(connection, columns, occurred_at)
+
+
+async def _insert(connection: Connection, columns: Columns, occurred_at: datetime) -> None:
     if columns[0]:
         await connection.execute(
-            f"INSERT INTO outbox (event_id, topic, partition, key, payload, occurred_at, traceparent) {OUTBOX_ROWS}",  # noqa: S608 - constant
+            f"INSERT INTO outbox (event_id, topic, partition, key, payload, occurred_at, traceparent) {OUTBOX_ROWS}",
             *columns,
             occurred_at,
             current_traceparent(),
@@ -104,11 +128,9 @@ OUTBOX_ROWS = """
 """
 
 
-def outbox_columns(
-    entries: Iterable[Entry | tuple[Message, str, int | None]],
-) -> tuple[list[object], list[str], list[int], list[str], list[bytes]]:
-    """The columns event_id, topic, partition, key, payload, for a statement that writes the outbox beside other tables."""
-    ids: list[object] = []
+def outbox_columns(entries: Iterable[Entry | tuple[Message, str, int | None]]) -> Columns:
+    """The first five parameters of OUTBOX_ROWS, for a statement that writes the outbox beside other tables."""
+    ids: list[UUID] = []
     topics: list[str] = []
     partitions: list[int] = []
     keys: list[str] = []
@@ -129,6 +151,7 @@ class Relay:
     def __init__(self, postgres: Postgres, publisher: Publisher) -> None:
         self._postgres = postgres
         self._publisher = publisher
+        self._topics = topics_of(postgres.schema)
 
     async def run(self) -> None:
         """Leads when it can; never returns."""
@@ -171,8 +194,10 @@ class Relay:
     async def _publish_page(self, topic: str, partition: int, after: int) -> int:
         async with self._postgres.connection() as connection:
             events = await list_events(connection, topic, partition, after, _PUBLISH_MAX)
+        # A topic that no proto declares is one of dead letters.
+        to = self._topics.get(topic, Topic(topic, 1))
         await self._publisher.publish(
-            [Record(topic, partition, event.key.encode(), event.SerializeToString()) for event in events]
+            [Record(to, partition, event.key.encode(), event.SerializeToString()) for event in events]
         )
         async with self._postgres.connection() as connection:
             await connection.execute(

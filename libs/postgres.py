@@ -31,6 +31,8 @@ FAULTS = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.QueryCanceledError,
+    asyncpg.TooManyConnectionsError,
     OSError,
     TimeoutError,
 )
@@ -42,6 +44,11 @@ _COMMAND_TIMEOUT_S = 30.0
 _MIGRATION_LOCK = 0x63726561746F72
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def is_fault(error: BaseException) -> bool:
+    """True for one of FAULTS, unless it says that a value cannot be encoded: that is a bug, and stays one."""
+    return isinstance(error, FAULTS) and not isinstance(error, ValueError)
 
 
 class MigrationMismatch(Exception):

@@ -27,8 +27,9 @@ import uvloop
 
 from libs import rpc, telemetry
 from libs.clock import Clock, open_clock
+from libs.consumer import Consumer
 from libs.eventlog import EventLogServicer
-from libs.inbox import Consumer, Subscription
+from libs.inbox import Subscription
 from libs.jobs import Job, Jobs
 from libs.kafka import Publisher
 from libs.outbox import Relay
@@ -121,7 +122,9 @@ class App:
 
     def consume(self, subscriptions: Sequence[Subscription[Any]]) -> None:
         """Apply other services' events."""
-        consumer = Consumer(self.postgres, self._bootstrap(), self.name, subscriptions)
+        consumer = Consumer(
+            self.postgres, self._bootstrap(), self.name, subscriptions, self.settings.heads_poll_seconds
+        )
         self.run(consumer.run, "consumer")
 
     def jobs(self, jobs: Sequence[Job]) -> None:
