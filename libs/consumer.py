@@ -102,7 +102,7 @@ class Consumer:
             wait_s = min(2 * wait_s, _WAIT_MAX_S)
 
     async def _watch_heads(self) -> None:
-        """Where a publisher is ahead and nothing came for a whole interval: fetches it, and connects to the broker anew."""
+        """Fetches what a publisher has and nothing brought for a whole interval; then connects to the broker anew."""
         seen: dict[tuple[str, int], int] = {}
         while True:
             for subscription in self._subscriptions.values():

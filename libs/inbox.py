@@ -124,7 +124,7 @@ class Inbox:
         return position or 0
 
     async def _apply(self, subscription: Subscription[Any], partition: int, events: Sequence[events_pb2.Event]) -> int:
-        """Applies the events that follow on what was applied; returns the last position. Bisects down to a bad event."""
+        """Applies what follows on what was applied; returns the last position. Bisects down to a bad event."""
         try:
             last = await self._apply_together(subscription, partition, events)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The broker as the relay needs it: records to explicit partitions, acknowledged by all replicas, topics made at need."""
+"""The broker as the relay needs it: explicit partitions, acknowledged by all replicas, topics made at need."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Publisher:
         self._made: set[str] = set()
 
     async def publish(self, records: Sequence[Record]) -> None:
-        """Returns when the broker has all records, those of a partition in order; raises KafkaError, OSError, TimeoutError."""
+        """Returns when the broker has all, each partition in order; raises KafkaError, OSError, TimeoutError."""
         try:
             producer = await self._connected()
             for topic in {record.topic for record in records}:

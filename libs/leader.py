@@ -1,4 +1,4 @@
-"""One replica does it: leadership by a session lock of PostgreSQL, so that a killed leader is followed within seconds."""
+"""One replica does it: leadership by a session lock of PostgreSQL; a killed leader is followed within seconds."""
 
 import asyncio
 import hashlib
@@ -16,7 +16,7 @@ _FAULT_WAIT_S = 0.5
 
 
 async def lead(postgres: Postgres, name: str, work: Callable[[asyncpg.Connection], Awaitable[None]]) -> None:
-    """Waits to be the leader of `name` within this schema, runs `work` as long as it is, and begins again; never returns.
+    """Waits to lead `name` within this schema, runs `work` as long as it leads, and begins again; never returns.
 
     The lock lives in the session of the connection that `work` is given: whatever is written through that connection is
     written by the leader. A lost database is waited for; any other error of `work` surfaces.
@@ -35,7 +35,7 @@ async def _lead_once(
 ) -> None:
     connection = await postgres.dedicated()
     try:
-        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+        while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110 - asks the server
             await asyncio.sleep(_ASK_AGAIN_S)
         log.info("leading", name=name)
         await work(connection)
