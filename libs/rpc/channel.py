@@ -90,11 +90,12 @@ class Channel(grpc.aio.Channel):
 
     def _outgoing(self, call: Callable[..., Any], wait_seconds: float | None) -> Callable[..., Any]:
         def invoke(*request: Any, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:
-            carried = [*(metadata or ()), self._caller, (REQUEST_ID_KEY, telemetry.current_request_id())]
+            carried = dict(metadata or ())
+            carried.setdefault(REQUEST_ID_KEY, telemetry.current_request_id())
             if parent := telemetry.current_traceparent():
-                carried.append(("traceparent", parent))
+                carried.setdefault("traceparent", parent)
             wait = within(wait_seconds if timeout is None else timeout)
-            return call(*request, timeout=wait, metadata=carried, **options)
+            return call(*request, timeout=wait, metadata=(*carried.items(), self._caller), **options)
 
         return invoke
 
