@@ -16,7 +16,7 @@ _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 class Publisher:
     """Connects when first needed, and again after any error. Duplicates and gaps it leaves are mended by the inbox."""
 
-    def __init__(self, bootstrap: str, idempotent: bool, replication: int = -1) -> None:  # noqa: FBT001 - a setting
+    def __init__(self, bootstrap: str, idempotent: bool, replication: int = 1) -> None:  # noqa: FBT001 - a setting
         self._bootstrap = bootstrap
         self._idempotent = idempotent
         self._replication = replication

@@ -115,7 +115,8 @@ class App:
 
     def relay(self, postgres: Postgres) -> None:
         """Publish what commands append to the outbox, and answer who missed some of it."""
-        publisher = Publisher(self._bootstrap(), self.settings.kafka_idempotent)
+        publisher = Publisher(self._bootstrap(), self.settings.kafka_idempotent, self.settings.kafka_replication)
+        self.on_close(publisher.close)
         self.run(Relay(postgres, publisher).run, "relay")
         registrar = events_pb2_grpc.add_EventLogServiceServicer_to_server
         self.serve(registrar, EventLogServicer(postgres), "creator.events.v1.EventLogService", MESH)

@@ -159,6 +159,7 @@ class Deployment(Settings):
     postgres_pool_max: int = environ.var("10", converter=whole(1, 200))
     kafka_bootstrap: str = environ.var("")
     kafka_idempotent: bool = environ.var("1", converter=flag)
+    kafka_replication: int = environ.var("1", converter=whole(1, 9))
     redis_url: Secret = environ.var("", converter=Secret)
     grpc_listen: str = environ.var("127.0.0.1:0", converter=address)
     probes_listen: str = environ.var("127.0.0.1:0", converter=address)
