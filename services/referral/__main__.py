@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from libs.service import App, run
-from protos.referral.v1 import referral_pb2_grpc
+from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
+from services.referral import servicer
 from services.referral.jobs import all_jobs
-from services.referral.servicer import CALLERS, ReferralServicer
 from services.referral.settings import Settings
 
 
@@ -15,9 +15,22 @@ async def wire(app: App) -> None:
     postgres = await app.open_postgres("referral", Path(__file__).parent / "migrations")
     app.serve(
         referral_pb2_grpc.add_ReferralServiceServicer_to_server,
-        ReferralServicer(postgres, app.clock, settings),
+        servicer.ReferralServicer(postgres, app.clock, settings),
         "creator.referral.v1.ReferralService",
-        CALLERS,
+        servicer.CALLERS,
+        quiet=servicer.QUIET,
+    )
+    app.serve(
+        admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
+        servicer.admin,
+        "creator.referral.v1.ReferralAdminService",
+        servicer.ADMIN_CALLERS,
+    )
+    app.serve(
+        share_pb2_grpc.add_ShareServiceServicer_to_server,
+        servicer.share,
+        "creator.referral.v1.ShareService",
+        servicer.SHARE_CALLERS,
     )
     app.relay(postgres)
     app.jobs(all_jobs(postgres, settings))

@@ -6,8 +6,9 @@ import grpc
 
 from libs.clock import Clock
 from libs.postgres import Postgres
+from libs.rpc.unserved import NotServedYet, unserved
 from libs.timestamps import to_datetime, to_timestamp
-from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
+from protos.referral.v1 import admin_pb2, admin_pb2_grpc, events_pb2, referral_pb2, referral_pb2_grpc, share_pb2_grpc
 from services.referral import rules
 from services.referral.commands import attribution, codes, registration
 from services.referral.model import Attribution, Code, Funnel, SignUp, StandingRecord
@@ -30,6 +31,17 @@ CALLERS: Final = {
     "RecordQualifyingAction": frozenset({"billing"}),
 }
 """Who may call what, by the name in the caller's certificate."""
+
+ADMIN_CALLERS: Final = dict.fromkeys(
+    admin_pb2.DESCRIPTOR.services_by_name["ReferralAdminService"].methods_by_name, _GATEWAY
+) | {"ReportErasure": _SERVICES}
+SHARE_CALLERS: Final = _GATEWAY
+
+QUIET: Final = frozenset({"ResolveAttribution", "ResolveAccounts"})
+"""On the way of charges: no log line each."""
+
+admin = unserved(admin_pb2_grpc.ReferralAdminServiceServicer, "Referral cannot be operated yet; nothing was changed.")()
+share = unserved(share_pb2_grpc.ShareServiceServicer, "There are no share cards yet; the code itself can be shared.")()
 
 
 class ReferralServicer(referral_pb2_grpc.ReferralServiceServicer):
@@ -89,7 +101,7 @@ class ReferralServicer(referral_pb2_grpc.ReferralServiceServicer):
     async def RecordQualifyingAction(
         self, request: referral_pb2.RecordQualifyingActionRequest, context: _Context
     ) -> referral_pb2.RecordQualifyingActionResponse:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Qualifying actions are not served yet.")
+        raise NotServedYet("Qualifying actions are not taken yet; nothing of this one was stored.")
 
     async def GetReferralStats(
         self, request: referral_pb2.GetReferralStatsRequest, context: _Context
