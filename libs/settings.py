@@ -95,6 +95,13 @@ def address(value: str) -> str:
     return value
 
 
+def database(value: str) -> Secret:
+    """Read the address of a database, which holds a password; empty where none is given."""
+    if value and not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be postgresql://user:password@host:port/name")
+    return Secret(value)
+
+
 class Settings:
     """The base of every settings class: `read()` builds it from the environment."""
 
@@ -155,7 +162,7 @@ class Deployment(Settings):
     test_mode: bool = environ.var("0", converter=flag)
     dev_clock_file: str = environ.var("")
     log_level: str = environ.var("INFO", converter=one_of("DEBUG", "INFO", "WARNING", "ERROR"))
-    postgres_dsn: Secret = environ.var("", converter=Secret)
+    postgres_dsn: Secret = environ.var("", converter=database)
     postgres_pool_max: int = environ.var("10", converter=whole(1, 200))
     kafka_bootstrap: str = environ.var("")
     kafka_idempotent: bool = environ.var("1", converter=flag)
