@@ -1,0 +1,40 @@
+"""What distribution counts; once per group commit, never per charge."""
+
+from collections import Counter as Count
+from collections.abc import Iterable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.distribution.model import Answer
+
+CHARGES = Counter(
+    "creator_distribution_charges_total", "Charges answered from the ledger, by what the referrer got.", ["outcome"]
+)
+REPLAYS = Counter("creator_distribution_replays_total", "Charges that had been answered before.")
+REFERRER = Counter("creator_distribution_referrer_micro_total", "Shares of referrers, in micro-USD.")
+GROUP_CHARGES = Histogram(
+    "creator_distribution_group_charges", "Charges per group commit.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+)
+GROUP_SECONDS = Histogram(
+    "creator_distribution_group_seconds",
+    "Time of a group commit, from the first statement to the commit.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+WAITING = Gauge("creator_distribution_waiting_charges", "Charges that wait for the next group commit.")
+BISECTED = Counter("creator_distribution_bisected_groups_total", "Group commits that failed and were tried in halves.")
+LOST = Counter("creator_distribution_writer_losses_total", "Times the writer lost its database.")
+UNATTRIBUTED = Counter(
+    "creator_distribution_attribution_misses_total",
+    "Payers whose attribution was not in memory, by where it was.",
+    ["source"],
+)
+
+
+def count(settled: Iterable[Answer | Exception | None]) -> None:
+    """Count what one group commit answered."""
+    answers = [answer for answer in settled if isinstance(answer, Answer)]
+    new = [answer.posted.decision for answer in answers if not answer.replayed]
+    for outcome, charges in Count(decision.referrer_outcome for decision in new).items():
+        CHARGES.labels(outcome.name).inc(charges)
+    REFERRER.inc(sum(decision.split.referrer_micro for decision in new))
+    REPLAYS.inc(len(answers) - len(new))

@@ -1,0 +1,48 @@
+"""What may be looked up."""
+
+from collections.abc import Sequence
+
+from services.distribution.rules.refusals import (
+    AccountNamesTooMany,
+    ChargeIdInvalid,
+    LedgerAccountInvalid,
+    LedgerPageInvalid,
+    PayerInvalid,
+)
+from services.distribution.rules.texts import is_id
+
+MAX_NAMES = 100
+MAX_PAGE = 1000
+PAGE = 200
+
+
+def check_charge_id(charge_id: str) -> str:
+    """Return a charge id that may be looked up; raises ChargeIdInvalid."""
+    if not is_id(charge_id):
+        raise ChargeIdInvalid(field="inference_charge_id")
+    return charge_id
+
+
+def check_account_id(account_id: str) -> str:
+    """Return an account id that may be looked up; raises AccountInvalid."""
+    if not is_id(account_id):
+        raise PayerInvalid(field="account_id")
+    return account_id
+
+
+def check_account_names(names: Sequence[str]) -> list[str]:
+    """Return names of ledger accounts that may be looked up; raises LedgerAccountInvalid or AccountNamesTooMany."""
+    if len(names) > MAX_NAMES:
+        raise AccountNamesTooMany(field="account_names", limit=MAX_NAMES)
+    if not all(is_id(name) for name in names):
+        raise LedgerAccountInvalid(field="account_names")
+    return list(names)
+
+
+def check_page(size: int, token: str) -> int:
+    """Return the size of a page of balances; raises LedgerPageInvalid."""
+    if not 0 <= size <= MAX_PAGE:
+        raise LedgerPageInvalid(field="page_size", limit=MAX_PAGE)
+    if token and not is_id(token):
+        raise LedgerPageInvalid(field="page_token")
+    return size or PAGE

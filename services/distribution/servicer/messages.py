@@ -1,0 +1,102 @@
+"""Messages of the API and what they mean inside."""
+
+from collections.abc import Iterable
+
+from libs.refusals import Refusal
+from libs.rpc.errors import as_refusal
+from libs.timestamps import to_datetime, to_timestamp
+from protos.distribution.v1 import distribution_pb2, ledger_pb2
+from services.distribution.commands.finalize import Unread
+from services.distribution.model import Answer, Balance, Charge, Distribution, Family, Part
+from services.distribution.rules import refusals
+from services.distribution.writer.ticket import Outcome
+
+
+def read_charge(request: distribution_pb2.FinalizeRequest) -> Charge | Unread:
+    """Unpack a charge; nothing in it is checked yet but that its time is one."""
+    if not request.HasField("finalized_at"):
+        return Unread(request.inference_charge_id, refusals.FinalizedAtMissing(field="finalized_at"))
+    try:
+        finalized_at = to_datetime(request.finalized_at, field="finalized_at")
+    except Refusal as refusal:
+        return Unread(request.inference_charge_id, refusal)
+    return Charge(
+        request.inference_charge_id,
+        request.payer_account_id,
+        request.community_id,
+        request.revenue_micro,
+        request.promotional_micro,
+        request.provider_cost_micro,
+        request.model,
+        request.model_tier,
+        tuple(Part(each.model, each.amount_micro) for each in request.model_breakdown),
+        tuple(Part(each.payment_id, each.amount_micro) for each in request.funding),
+        finalized_at,
+    )
+
+
+def write_answer(answer: Answer) -> distribution_pb2.FinalizeResponse:
+    """Pack a distribution as billing gets it."""
+    posted, replayed = answer
+    rule_version, outcome, split = posted.decision
+    return distribution_pb2.FinalizeResponse(
+        distribution_id=posted.distribution_id,
+        rule_version=rule_version,
+        referrer_micro=split.referrer_micro,
+        commons_micro=split.commons_micro,
+        community_micro=split.community_micro,
+        foundation_micro=split.foundation_micro,
+        referrer_outcome=distribution_pb2.ReferrerOutcome.ValueType(outcome),
+        replayed=replayed,
+    )
+
+
+def write_result(charge_id: str, outcome: Outcome) -> distribution_pb2.FinalizeResult:
+    """Pack what came of one charge among several."""
+    if isinstance(outcome, Answer):
+        return distribution_pb2.FinalizeResult(inference_charge_id=charge_id, response=write_answer(outcome))
+    refusal = as_refusal(outcome)
+    return distribution_pb2.FinalizeResult(
+        inference_charge_id=charge_id,
+        refusal=distribution_pb2.Refusal(
+            code=refusal.code, reason=refusal.reason, message=refusal.message, data=refusal.data
+        ),
+    )
+
+
+def write_distribution(found: Distribution) -> distribution_pb2.Distribution:
+    """Pack a distribution as the journal has it."""
+    return distribution_pb2.Distribution(
+        inference_charge_id=found.posted.inference_charge_id,
+        answer=write_answer(Answer(found.posted, replayed=False)),
+        payer_ref=found.payer_ref,
+        referrer_ref=found.referrer_ref or "",
+        community_id=found.community_id,
+        revenue_micro=found.revenue_micro,
+        promotional_micro=found.promotional_micro,
+        provider_cost_micro=found.provider_cost_micro,
+        model=found.model,
+        model_tier=found.model_tier,
+        model_breakdown=[
+            distribution_pb2.ModelShare(model=part.name, amount_micro=part.amount_micro)
+            for part in found.model_breakdown
+        ],
+        funding=[
+            distribution_pb2.Funding(payment_id=part.name, amount_micro=part.amount_micro) for part in found.funding
+        ],
+        finalized_at=to_timestamp(found.finalized_at),
+        recorded_at=to_timestamp(found.recorded_at),
+    )
+
+
+def write_balances(balances: Iterable[Balance]) -> list[ledger_pb2.Balance]:
+    """Pack balances."""
+    return [ledger_pb2.Balance(account_name=name, balance_micro=balance_micro) for name, balance_micro in balances]
+
+
+def write_families(families: Iterable[Family]) -> list[ledger_pb2.AccountFamily]:
+    """Pack a trial balance's lines."""
+    return [
+        ledger_pb2.AccountFamily(family=name, accounts=accounts, balance_micro=balance_micro)
+        for name, accounts, balance_micro in families
+    ]

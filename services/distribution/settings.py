@@ -1,0 +1,34 @@
+"""What differs between deployments of distribution."""
+
+import environ
+
+from libs.settings import Secret, flag, seconds, whole
+from libs.settings import Settings as Base
+
+
+_KEY_BYTES_MIN = 16
+
+
+def _key(value: str) -> Secret:
+    if len(value.encode()) < _KEY_BYTES_MIN:
+        raise ValueError(f"must be at least {_KEY_BYTES_MIN} bytes long")
+    return Secret(value)
+
+
+@environ.config(prefix="", frozen=True)
+class Settings(Base):
+    """Limits of the ledger's hot path, each with its default."""
+
+    fingerprint_key: Secret = environ.var(
+        converter=_key, help="Keys the fingerprints of charges; it never changes, or replays are refused as mismatches."
+    )
+    billing_enabled: bool = environ.var("1", converter=flag, help="Off: every Finalize is refused.")
+    attribution_window_months: int = environ.var("12", converter=whole(1, 120))
+    attribution_cache_max: int = environ.var("200000", converter=whole(1, 10_000_000))
+    attribution_wait_seconds: float = environ.var("2", converter=seconds(0.05, 30))
+    group_commit_max: int = environ.var("512", converter=whole(1, 512), help="Charges in one transaction.")
+    ledger_queue_max: int = environ.var("8192", converter=whole(512, 1_000_000), help="Charges that may wait for it.")
+    ledger_patience_seconds: float = environ.var(
+        "5", converter=seconds(0.1, 60), help="How long a charge waits for a database that is away."
+    )
+    stream_in_flight_max: int = environ.var("1024", converter=whole(1, 100_000), help="Unanswered charges of a stream.")

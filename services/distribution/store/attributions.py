@@ -1,0 +1,51 @@
+"""Own copy of what referral decided: the only place where an account's id meets its surrogate."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from libs.postgres import Connection
+
+
+class Copy(NamedTuple):
+    """Referral's answer for one account, as it is kept."""
+
+    account_ref: str
+    referrer_ref: str | None
+    registered_at: datetime
+
+
+async def find_many(connection: Connection, account_ids: Sequence[str]) -> dict[str, Copy]:
+    """Those of the accounts that are known here."""
+    rows = await connection.fetch(
+        """
+        SELECT account_id, account_ref::text, referrer_ref::text, registered_at
+        FROM attributions WHERE account_id = ANY ($1::text[])
+        """,
+        account_ids,
+    )
+    return {account_id: Copy(*copy) for account_id, *copy in rows}
+
+
+async def keep(connection: Connection, copies: Mapping[str, Copy]) -> None:
+    """Remember what referral answered; what is there already is the same."""
+    ordered = sorted(copies.items())
+    await connection.execute(
+        """
+        INSERT INTO attributions (account_id, account_ref, referrer_ref, registered_at)
+        SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::timestamptz[])
+        ON CONFLICT DO NOTHING
+        """,
+        [account_id for account_id, _ in ordered],
+        [copy.account_ref for _, copy in ordered],
+        [copy.referrer_ref for _, copy in ordered],
+        [copy.registered_at for _, copy in ordered],
+    )
+
+
+async def find_ref(connection: Connection, account_id: str) -> str | None:
+    """Surrogate of one account, where it is known here."""
+    ref: str | None = await connection.fetchval(
+        "SELECT account_ref::text FROM attributions WHERE account_id = $1", account_id
+    )
+    return ref

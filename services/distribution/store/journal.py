@@ -1,0 +1,138 @@
+"""The journal: one wide immutable row per finalized charge."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from libs.money import Split
+from libs.postgres import Connection
+from services.distribution.model import Decision, Distribution, Part, Posted, ReferrerOutcome, Row
+
+_INSERT = """
+    WITH inserted AS (
+        INSERT INTO distributions (
+            distribution_id, payer_ref, referrer_ref, revenue_micro, promotional_micro, provider_cost_micro,
+            referrer_micro, commons_micro, community_micro, foundation_micro, finalized_at, rule_version,
+            referrer_outcome, inference_charge_id, community_id, model, model_tier, fingerprint, model_breakdown,
+            funding, recorded_at
+        )
+        SELECT charges.*, $22
+        FROM unnest(
+            $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
+            $10::bigint[], $11::bigint[], $12::timestamptz[], $13::integer[], $14::smallint[], $15::text[],
+            $16::text[], $17::text[], $18::text[], $19::bytea[], $20::jsonb[], $21::jsonb[]
+        ) AS charges
+        WHERE (SELECT revision FROM rules_revision) = $1
+        ON CONFLICT (inference_charge_id) DO NOTHING
+        RETURNING inference_charge_id
+    )
+    SELECT (SELECT revision FROM rules_revision), (SELECT array_agg(inference_charge_id) FROM inserted)
+    """
+
+_POSTED = """
+    inference_charge_id, distribution_id::text, fingerprint, rule_version, referrer_outcome,
+    referrer_micro, commons_micro, community_micro, foundation_micro
+    """
+
+
+class Inserted(NamedTuple):
+    """The revision of the rules that stood, and the charges that were new; none where it was not the one asked for."""
+
+    revision: int
+    inference_charge_ids: frozenset[str]
+
+
+async def insert(connection: Connection, rows: Iterable[Row], *, revision: int, recorded_at: datetime) -> Inserted:
+    """Write those charges that are not in the journal yet, if the rules still stand at `revision`.
+
+    Rows come in order of their charge id: two writers that meet on the same charges never wait crosswise.
+    """
+    columns = zip(*map(_values, rows), strict=True)
+    ((found, new),) = await connection.fetch(_INSERT, revision, *columns, recorded_at)
+    return Inserted(found, frozenset(new or ()))
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    (charge_id, distribution_id, fingerprint, decision), charge, attribution = row
+    split = decision.split
+    return (
+        distribution_id,
+        attribution.payer_ref,
+        attribution.referrer_ref,
+        charge.revenue_micro,
+        charge.promotional_micro,
+        charge.provider_cost_micro,
+        split.referrer_micro,
+        split.commons_micro,
+        split.community_micro,
+        split.foundation_micro,
+        charge.finalized_at,
+        decision.rule_version,
+        decision.referrer_outcome,
+        charge_id,
+        charge.community_id,
+        charge.model,
+        charge.model_tier,
+        fingerprint,
+        _to_json(charge.model_breakdown, "model"),
+        _to_json(charge.funding, "payment_id"),
+    )
+
+
+async def find_posted(connection: Connection, charge_ids: Sequence[str]) -> dict[str, Posted]:
+    """Those of the charges that were finalized before."""
+    # A join, not ANY (…): each id is looked up in its own partition only.
+    rows = await connection.fetch(
+        f"""
+        SELECT {_POSTED} FROM unnest($1::text[]) AS wanted (id)
+        JOIN distributions ON inference_charge_id = wanted.id
+        """,  # noqa: S608 - constant columns
+        charge_ids,
+    )
+    return {row[0]: _posted(row) for row in rows}
+
+
+async def find(connection: Connection, charge_id: str) -> Distribution | None:
+    """One distribution."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT {_POSTED}, payer_ref::text, referrer_ref::text, community_id, revenue_micro, promotional_micro,
+            provider_cost_micro, model, model_tier, model_breakdown, funding, finalized_at, recorded_at
+        FROM distributions WHERE inference_charge_id = $1
+        """,  # noqa: S608 - constant columns
+        charge_id,
+    )
+    if row is None:
+        return None
+    return Distribution(
+        posted=_posted(row),
+        payer_ref=row["payer_ref"],
+        referrer_ref=row["referrer_ref"],
+        community_id=row["community_id"],
+        revenue_micro=row["revenue_micro"],
+        promotional_micro=row["promotional_micro"],
+        provider_cost_micro=row["provider_cost_micro"],
+        model=row["model"],
+        model_tier=row["model_tier"],
+        model_breakdown=_from_json(row["model_breakdown"], "model"),
+        funding=_from_json(row["funding"], "payment_id"),
+        finalized_at=row["finalized_at"],
+        recorded_at=row["recorded_at"],
+    )
+
+
+def _posted(row: asyncpg.Record) -> Posted:
+    charge_id, distribution_id, fingerprint, rule_version, outcome, *shares = row[:9]
+    decision = Decision(rule_version, ReferrerOutcome(outcome), Split(*shares))
+    return Posted(charge_id, distribution_id, fingerprint, decision)
+
+
+def _to_json(parts: Sequence[Part], name: str) -> str | None:
+    return json.dumps([{name: part.name, "amount_micro": part.amount_micro} for part in parts]) if parts else None
+
+
+def _from_json(text: str | None, name: str) -> tuple[Part, ...]:
+    return tuple(Part(part[name], part["amount_micro"]) for part in json.loads(text or "[]"))
