@@ -104,6 +104,8 @@ def _key(entry: Any) -> PublicKey | None:
         return None
     try:
         if entry.get("kty") == "RSA" and entry.get("alg", "RS256") == "RS256":
+            if len(entry["n"]) * 6 < MIN_RSA_BITS:
+                return None  # before it is imported, which would warn
             rsa = RSAKey.import_key({name: entry[name] for name in ("kty", "n", "e", "kid") if name in entry})
             return rsa if rsa.raw_value.key_size >= MIN_RSA_BITS else None
         okp = entry.get("alg", "EdDSA") in {"EdDSA", "Ed25519"}

@@ -108,7 +108,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [] if route.access is Access.PUBLIC else [{"bearer": []}],
     }
     for status, codes in statuses(route).items():
-        operation["responses"][str(int(status))] = _problem(route, status, codes)
+        operation["responses"][str(int(status))] = _problem(status, codes)
     if route.body is not None:
         content = {_JSON: {"schema": {"$ref": _REF.format(name=route.body.__name__)}}}
         operation["requestBody"] = {"required": route.body_required, "content": content}
@@ -159,22 +159,18 @@ def _success(route: Route, status: HTTPStatus) -> dict[str, Any]:
     return {"description": status.phrase, "headers": _headers(names), "content": content}
 
 
-def _problem(route: Route, status: HTTPStatus, codes: tuple[str, ...]) -> dict[str, Any]:
+def _problem(status: HTTPStatus, codes: tuple[str, ...]) -> dict[str, Any]:
     names = ["X-Request-Id"]
     if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         names.append("Retry-After")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         names.append("WWW-Authenticate")
     schema: dict[str, Any] = {"$ref": _REF.format(name=ProblemDocument.__name__)}
-    answer = {
+    return {
         "description": f"{status.phrase}: {', '.join(f'`{code}`' for code in codes)}",
         "headers": _headers(names),
         "content": {CONTENT_TYPE: {"schema": schema}},
     }
-    if status in route.answers:
-        # A status that is a success with one body and a problem with another: /readyz when it is down.
-        answer["content"] = _success(route, status)["content"] | answer["content"]
-    return answer
 
 
 def _headers(names: list[str]) -> dict[str, Any]:

@@ -175,6 +175,12 @@ class KeysUnavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
+class NotReady(Problem):
+    """Nothing can be served at present."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class RequestTooSlow(Problem):
     """The answer was not ready in time; it is not known whether the request took effect."""
 

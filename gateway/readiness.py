@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.problems import NotReady
 from gateway.schemas.operations import Readiness, State
+from gateway.schemas.problem import FieldProblem
 
 CHECK_SECONDS = 1.0
 _OPTIONAL = frozenset({"redis"})
@@ -24,16 +25,18 @@ class Dependencies:
     checks: Mapping[str, Check]
     draining: bool = False
 
-    async def ask(self) -> tuple[HTTPStatus, Readiness]:
-        """200 while anything can be served; the body says what cannot."""
+    async def ask(self) -> Readiness:
+        """What answers. Raises NotReady where no service does, and while the process is about to stop."""
         async with asyncio.TaskGroup() as group:
             tasks = {name: group.create_task(_answers(check)) for name, check in self.checks.items()}
         up = {name: task.result() for name, task in tasks.items()}
-        services = [answers for name, answers in up.items() if name not in _OPTIONAL]
-        serving = not self.draining and (any(services) or not services)
-        state: State = "down" if not serving else "ready" if all(up.values()) else "degraded"
-        status = HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE
-        return status, Readiness(state=state, dependencies={name: "up" if ok else "down" for name, ok in up.items()})
+        if self.draining:
+            raise NotReady("This process is about to stop.")
+        if not any(answers for name, answers in up.items() if name not in _OPTIONAL):
+            down = tuple(FieldProblem(pointer=name, detail="Down.") for name, answers in up.items() if not answers)
+            raise NotReady(errors=down)
+        state: State = "ready" if all(up.values()) else "degraded"
+        return Readiness(state=state, dependencies={name: "up" if answers else "down" for name, answers in up.items()})
 
 
 def serving(channel: grpc.aio.Channel) -> Check:

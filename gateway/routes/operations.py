@@ -13,9 +13,8 @@ async def healthz(_call: Call[None, None]) -> Alive:
     return Alive(state="alive")
 
 
-async def readyz(call: Call[None, None]) -> Answer:
-    status, readiness = await call.room.dependencies.ask()
-    return Answer(readiness, status)
+async def readyz(call: Call[None, None]) -> Readiness:
+    return await call.room.dependencies.ask()
 
 
 async def get_openapi(call: Call[None, None]) -> Answer:
@@ -50,7 +49,8 @@ ROUTES = (
         access=Access.PUBLIC,
         limited=Limited.NOT,
         handler=readyz,
-        answers={HTTPStatus.OK: Readiness, HTTPStatus.SERVICE_UNAVAILABLE: Readiness},
+        answers={HTTPStatus.OK: Readiness},
+        problems={HTTPStatus.SERVICE_UNAVAILABLE: ("NOT_READY",)},
         upstream=False,
         quiet=True,
     ),

@@ -4,7 +4,6 @@ from msgspec import Meta
 
 from gateway.schemas.wire import Instant, Reply, Request
 
-
 Name = Annotated[str, Meta(max_length=128, description="3 to 32 characters; null or empty goes back to the pseudonym.")]
 
 

@@ -1,10 +1,8 @@
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from gateway.schemas.wire import Reply
 
-State = Literal["ready", "degraded", "down"]
+State = Literal["ready", "degraded"]
 
 
 class Alive(Reply):
@@ -14,10 +12,7 @@ class Alive(Reply):
 
 
 class Readiness(Reply):
-    """What can be served. A dependency that is down takes away its own routes only."""
+    """What answers. A dependency that is down takes away its own routes only; 503 when no service is left."""
 
-    state: Annotated[
-        State,
-        Meta(description="`down` (503): none of the services answers, or the process is about to stop."),
-    ]
+    state: State
     dependencies: dict[str, Literal["up", "down"]]
