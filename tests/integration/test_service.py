@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from libs import rpc
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc
 from protos.events.v1 import events_pb2, events_pb2_grpc
+from tests.support.certificates import Authority, written
 from tests.support.eventually import eventually
 
 PROJECT = Path(__file__).parents[2]
@@ -265,3 +266,21 @@ async def test_metrics_and_logs_tell_what_was_refused(environment: dict[str, str
     )
     assert len(line["trace_id"]) == 32
     assert 'creator_rpc_refusals_total{method="creator.distribution.v1.DistributionService/Finalize"' in metrics
+
+
+async def test_in_production_services_know_each_other_by_certificate(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    authority = Authority()
+    production = environment | {"ENVIRONMENT": "production", "TEST_MODE": "0"}
+    async with started(production | written(authority.issue("referral"), tmp_path)) as service:
+        ready = await service.line("ready")
+        address = f"127.0.0.1:{ready['grpc_port']}"
+        codes = []
+        for name in ("gateway", "stranger"):
+            async with rpc.channel(address, caller=name, tls=authority.issue(name), service="referral") as channel:
+                stub = distribution_pb2_grpc.DistributionServiceStub(channel)
+                codes.append(await code_of(stub.Finalize(distribution_pb2.FinalizeRequest())))
+        async with doors(ready) as (_, probes):
+            assert await health(probes) == SERVING
+    assert codes == [grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED]
