@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import grpc
+from multidict import CIMultiDict
 
 from gateway.application import Gateway
 from gateway.settings import Settings
@@ -22,7 +23,7 @@ NOWHERE = "127.0.0.1:1"
 @dataclass
 class Answer:
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     raw: bytes
 
     @property
@@ -57,7 +58,7 @@ class Client:
             options["data"] = json.dumps(body).encode()
             headers.setdefault("Content-Type", "application/json")
         async with self._http.request(method, self.url + path, headers=headers, **options) as answer:
-            return Answer(answer.status, dict(answer.headers), await answer.read())
+            return Answer(answer.status, CIMultiDict(answer.headers), await answer.read())
 
     async def token(self, account_id: str, scope: str = "creator", **claims: Any) -> str:
         answer = await self.call("POST", "/dev/token", body={"account_id": account_id, "scope": scope, **claims})
