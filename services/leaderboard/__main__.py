@@ -1,0 +1,38 @@
+"""`python -m services.leaderboard`."""
+
+from pathlib import Path
+
+from libs.rpc.unserved import unserved
+from libs.service import App, run
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
+from protos.leaderboard.v1 import leaderboard_pb2_grpc
+from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
+from services.leaderboard import consumers, servicer
+from services.leaderboard.board import Board
+from services.leaderboard.settings import Settings
+
+
+async def wire(app: App) -> None:
+    """Ties the doors of leaderboard to its database and to Redis."""
+    settings = Settings.read()
+    postgres = await app.open_postgres("leaderboard", Path(__file__).parent / "migrations")
+    board = Board(postgres, app.clock, settings.redis_url, settings.board_cache_seconds)
+    app.on_close(board.close)
+    referral = ReferralServiceStub(app.channel("referral"))
+    door = unserved(servicer.LeaderboardServicer, "This read comes with a later version.")
+    app.serve(
+        leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server,
+        door(postgres, app.clock, board, referral, settings.pseudonym_key),
+        "creator.leaderboard.v1.LeaderboardService",
+        servicer.CALLERS,
+    )
+    app.relay(postgres)
+    app.consume(
+        consumers.subscriptions(
+            EventLogServiceStub(app.channel("referral")), EventLogServiceStub(app.channel("distribution"))
+        )
+    )
+
+
+if __name__ == "__main__":
+    run("leaderboard", wire)

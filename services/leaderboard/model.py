@@ -1,0 +1,98 @@
+"""What leaderboard speaks of: windows, rows, places, profiles."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import IntEnum
+from uuid import UUID
+
+
+class Timeframe(IntEnum):
+    """Calendar windows, in UTC; the numbers are those of the protocol and of the tables."""
+
+    DAILY = 1
+    WEEKLY = 2
+    MONTHLY = 3
+    ALL_TIME = 4
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Window:
+    """One window of one timeframe, named by its first day."""
+
+    timeframe: Timeframe
+    start: date
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A referee was bound."""
+
+    referrer_ref: UUID
+    registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Earned:
+    """A charge gave its referrer a share; `parts` divides it among the models that answered."""
+
+    referrer_ref: UUID
+    finalized_at: datetime
+    earned_micro: int
+    model: str
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(slots=True)
+class Rise:
+    """What a batch adds to one creator in one window."""
+
+    referral_count: int = 0
+    earned_micro: int = 0
+    referred_at: datetime | None = None
+    earned_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One creator on one board; among equals who came to its referral count first, at `reached_at`, stands higher."""
+
+    creator_ref: UUID
+    referral_count: int
+    earned_micro: int
+    reached_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A place with its number, from 1."""
+
+    rank: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a board, the instant it was read at, and whether more follows."""
+
+    rows: tuple[Ranked, ...]
+    as_of: datetime
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a creator shows; an empty name is none."""
+
+    account_ref: UUID
+    display_name: str = ""
+    revision: int = 0
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What one creator accrued in one bucket of time."""
+
+    start: date
+    accrued_micro: int
+    charges: int

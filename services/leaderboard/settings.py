@@ -1,0 +1,23 @@
+"""What differs between deployments of leaderboard."""
+
+import environ
+
+from libs.settings import Secret, seconds
+from libs.settings import Settings as Base
+
+_KEY_BYTES = range(16, 65)
+
+
+def _key(value: str) -> Secret:
+    if len(value.encode()) not in _KEY_BYTES:
+        raise ValueError("must have 16 to 64 bytes")
+    return Secret(value)
+
+
+@environ.config(prefix="", frozen=True)
+class Settings(Base):
+    """How old a board may be, and what pseudonyms are made with."""
+
+    board_cache_seconds: float = environ.var("60", converter=seconds(0, 3600), help="Age of a board, in real time.")
+    pseudonym_key: Secret = environ.var(converter=_key, help="Changing it renames everybody without a name.")
+    redis_url: Secret = environ.var("", converter=Secret, help="Without it every read goes to PostgreSQL.")

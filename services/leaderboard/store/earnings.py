@@ -1,0 +1,40 @@
+"""SQL of what creators accrued, by day and model."""
+
+from collections.abc import Mapping
+from datetime import date
+from uuid import UUID
+
+from libs.postgres import Connection
+
+
+async def add(connection: Connection, accrued: Mapping[tuple[UUID, date, str], tuple[int, int]]) -> None:
+    """Adds (charges, micro-USD) per creator, UTC day and model, in the order of the key."""
+    rows = sorted(accrued.items())
+    await connection.execute(
+        """
+        INSERT INTO earning_days (creator_ref, day, model, charges, accrued_micro)
+        SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[], $4::bigint[], $5::bigint[])
+        ON CONFLICT (creator_ref, day, model) DO UPDATE SET
+            charges = earning_days.charges + excluded.charges,
+            accrued_micro = earning_days.accrued_micro + excluded.accrued_micro
+        """,
+        [key[0] for key, _ in rows],
+        [key[1] for key, _ in rows],
+        [key[2] for key, _ in rows],
+        [charges for _, (charges, _) in rows],
+        [accrued_micro for _, (_, accrued_micro) in rows],
+    )
+
+
+async def by_day(connection: Connection, creator_ref: UUID, first: date, after: date) -> list[tuple[date, int, int]]:
+    """(day, micro-USD, charges) of every day of a period in which something accrued, oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT day, sum(accrued_micro)::bigint, sum(charges)::bigint FROM earning_days
+        WHERE creator_ref = $1 AND day >= $2 AND day < $3 GROUP BY day ORDER BY day
+        """,
+        creator_ref,
+        first,
+        after,
+    )
+    return [(day, accrued_micro, charges) for day, accrued_micro, charges in rows]
