@@ -28,16 +28,23 @@ class FrontDoor:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self._http.close()
 
-    async def call(self, method: str, path: str, *, token: str = "", body: object = None, ip: str = "") -> dict[str, Any]:
+    async def call(
+        self, method: str, path: str, *, token: str = "", body: object = None, ip: str = ""
+    ) -> dict[str, Any]:
         """One request; a 429 or 503 is tried again when the gateway says so."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if ip:
             headers["X-Forwarded-For"] = ip
         for _ in range(20):
-            async with self._slots, self._http.request(method, self._gateway + path, json=body, headers=headers) as answer:
+            async with (
+                self._slots,
+                self._http.request(method, self._gateway + path, json=body, headers=headers) as answer,
+            ):
                 payload: dict[str, Any] = await answer.json(content_type=None)
                 if answer.ok:
                     return payload

@@ -1,0 +1,153 @@
+"""Who got what, and whether it adds up: read through the same doors as everything else, and checked against the inputs."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.demo.economy import Economy
+from deploy.local.demo.front_door import FrontDoor
+from protos.distribution.v1 import ledger_pb2
+from protos.distribution.v1.distribution_pb2 import FinalizeResponse
+from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
+
+BOARD_WAIT_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class CreatorRow:
+    """One creator: what the board shows, what billing was answered, what the ledger holds."""
+
+    display_name: str
+    referrals: int
+    charges: int
+    earned_micro: int
+    ledger_micro: int
+    board_micro: int
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that is printed; `checks` says what was looked at and whether it held."""
+
+    creators: list[CreatorRow] = field(default_factory=list)
+    parties: dict[str, int] = field(default_factory=dict)
+    checks: list[tuple[str, bool]] = field(default_factory=list)
+    urls: dict[str, str] = field(default_factory=dict)
+
+
+async def collect(
+    stack: Mapping[str, str], front_door: FrontDoor, economy: Economy, answers: Mapping[str, FinalizeResponse]
+) -> Report:
+    """Waits until the board has every event, then reads board and ledger."""
+    earned, charges = _by_creator(economy, answers)
+    board = await _settled_board(front_door, economy, sum(earned.values()))
+    gateway = stack["gateway"]
+    report = Report(urls={"leaderboard": f"{gateway}/api/referrals/leaderboard", "docs": f"{gateway}/docs"})
+    async with grpc.aio.insecure_channel(stack["distribution"]) as channel:
+        ledger = LedgerServiceStub(channel)
+        for creator in economy.creators:
+            balances = await ledger.GetBalances(
+                ledger_pb2.GetBalancesRequest(account_id=creator.account_id), timeout=10
+            )
+            row = board.get(creator.display_name, {})
+            report.creators.append(
+                CreatorRow(
+                    display_name=creator.display_name,
+                    referrals=int(row.get("referral_count", 0)),
+                    charges=charges[creator.account_id],
+                    earned_micro=earned[creator.account_id],
+                    ledger_micro=sum(balance.balance_micro for balance in balances.balances),
+                    board_micro=int(row.get("earned_micro", 0)),
+                )
+            )
+        trial = await ledger.GetTrialBalance(ledger_pb2.GetTrialBalanceRequest(), timeout=30)
+    report.parties = {family.family: family.balance_micro for family in trial.families}
+    report.creators.sort(key=lambda row: -row.earned_micro)
+    report.checks = _checks(report, economy, answers, trial.total_micro)
+    return report
+
+
+def _by_creator(economy: Economy, answers: Mapping[str, FinalizeResponse]) -> tuple[Counter[str], Counter[str]]:
+    brought_by = economy.creator_of()
+    earned: Counter[str] = Counter()
+    charges: Counter[str] = Counter()
+    for charge in economy.charges:
+        creator = brought_by[charge.payer_account_id]
+        if creator is not None:
+            earned[creator.account_id] += answers[charge.inference_charge_id].referrer_micro
+            charges[creator.account_id] += 1
+    return earned, charges
+
+
+async def _settled_board(front_door: FrontDoor, economy: Economy, earned_micro: int) -> dict[str, dict[str, Any]]:
+    """The all-time board once it shows everything that was earned, or as it is when the wait is over."""
+    names = {creator.display_name for creator in economy.creators}
+    referred = sum(sign_up.creator is not None for sign_up in economy.sign_ups)
+    for _ in range(2 * BOARD_WAIT_S):
+        rows = {row["display_name"]: row for row in await front_door.board() if row["display_name"] in names}
+        shown = sum(int(row["earned_micro"]) for row in rows.values())
+        counted = sum(int(row["referral_count"]) for row in rows.values())
+        if shown >= earned_micro and counted >= referred:
+            break
+        await asyncio.sleep(0.5)
+    return rows
+
+
+def _checks(
+    report: Report, economy: Economy, answers: Mapping[str, FinalizeResponse], total_micro: int
+) -> list[tuple[str, bool]]:
+    revenue_micro = sum(charge.revenue_micro for charge in economy.charges)
+    shares_micro = sum(
+        answer.referrer_micro + answer.commons_micro + answer.community_micro + answer.foundation_micro
+        for answer in answers.values()
+    )
+    earned_micro = sum(row.earned_micro for row in report.creators)
+    held_micro = sum(amount for family, amount in report.parties.items() if family.startswith("creator:"))
+    reserve_micro = report.parties.get("treasury:payout_reserve", 0)
+    receipts_micro = report.parties.get("platform:receipts", 0)
+    in_ledger = all(row.earned_micro == row.ledger_micro for row in report.creators)
+    on_board = all(row.earned_micro == row.board_micro for row in report.creators)
+    return [
+        (f"every charge answered: {len(answers):,} of {len(economy.charges):,}", len(answers) == len(economy.charges)),
+        (f"conservation: shares {usd(shares_micro)} = revenue {usd(revenue_micro)}", shares_micro == revenue_micro),
+        (f"receipts {usd(-receipts_micro)} = revenue", receipts_micro == -revenue_micro),
+        (f"the books sum to zero: {usd(total_micro)}", total_micro == 0),
+        (f"creators were answered {usd(earned_micro)}, and the ledger holds it for them", in_ledger),
+        ("the leaderboard shows the same", on_board),
+        (f"the reserve backs it: {usd(reserve_micro)} ≥ {usd(held_micro)}", reserve_micro >= held_micro),
+    ]
+
+
+def show(report: Report, console: Console) -> bool:
+    """Prints it all; true when every check holds."""
+    table = Table(title="Who earned what")
+    table.add_column("creator")
+    for column in ("referrals", "charges", "earned"):
+        table.add_column(column, justify="right")
+    for row in report.creators:
+        table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", usd(row.earned_micro))
+    console.print(table)
+    books = Table(title="The books")
+    books.add_column("account")
+    books.add_column("balance", justify="right")
+    for family, balance_micro in sorted(report.parties.items()):
+        books.add_row(family, usd(balance_micro))
+    console.print(books)
+    for what, holds in report.checks:
+        console.print(f"{'✓' if holds else '✗ WRONG:'} {what}", style=None if holds else "bold red")
+    for name, url in report.urls.items():
+        console.print(f"{name}: {url}")
+    return all(holds for _, holds in report.checks)
+
+
+def usd(amount_micro: int) -> str:
+    """Dollars with all six places, without a float."""
+    sign = "-" if amount_micro < 0 else ""
+    dollars, micro = divmod(abs(amount_micro), 1_000_000)
+    return f"{sign}${dollars:,}.{micro:06}"
