@@ -6,26 +6,33 @@ never comes back changes when an event is applied, never whether or how often.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from google.protobuf.message import DecodeError
+from prometheus_client import Gauge
 
-from libs.inbox import Inbox, Subscription, passing
-from libs.kafka import stopped
+from libs.inbox import Inbox, Subscription
+from libs.kafka import make_topics, stopped
 from libs.postgres import Postgres
 from libs.telemetry import logger
 from protos.events.v1 import events_pb2
 
 log = logger(__name__)
 
+LAG = Gauge(
+    "creator_consumer_lag_events", "How far behind the publisher, at the last look.", ["service", "topic", "partition"]
+)
+
 _POLL_MS = 200
+_BUSY_POLL_MS = 10
 _RECORDS_MAX = 2000
 _REQUEST_TIMEOUT_MS = 5000
 _LOG_TIMEOUT_S = 10.0
+_COMMIT_EVERY_S = 1.0
 _WAIT_MAX_S = 5.0
 
 
@@ -39,53 +46,61 @@ class Consumer:
         group: str,
         subscriptions: Sequence[Subscription[Any]],
         heads_poll_seconds: float = 60.0,
+        *,
+        replication: int = 1,
     ) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._inbox = Inbox(postgres, group)
         self._subscriptions = {subscription.topic.name: subscription for subscription in subscriptions}
         self._heads_poll_seconds = heads_poll_seconds
+        self._replication = replication
         self._silent = asyncio.Event()
 
     async def run(self) -> None:
-        """Never returns; raises TooManyDeadLetters, and what a handler raises by mistake."""
+        """Never returns; raises TooManyDeadLetters, and what is neither a fault nor an event's own, as a group."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
-            group.create_task(self._watch_heads())
+            for subscription in self._subscriptions.values():
+                group.create_task(self._watch_heads(subscription))
+
+    async def caught_up(self) -> bool:
+        """True when everything that the publishers have numbered is applied."""
+        behind = [await self._behind(subscription) for subscription in self._subscriptions.values()]
+        return not any(behind)
 
     async def _listen(self) -> None:
         wait_s = 0.1
         while True:
             self._silent.clear()
+            client = AIOKafkaConsumer(
+                *self._subscriptions,
+                bootstrap_servers=self._bootstrap,
+                group_id=self._group,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                request_timeout_ms=_REQUEST_TIMEOUT_MS,
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=2000,
+                metadata_max_age_ms=5000,
+            )
             try:
-                await self._listen_until_silent()
+                await self._start(client)
                 wait_s = 0.1
+                await _Lanes(client, self._receive).run(self._silent)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("the broker does not answer", error=type(error).__name__)
                 wait_s = min(2 * wait_s, _WAIT_MAX_S)
+            finally:
+                await stopped(client)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
-    async def _listen_until_silent(self) -> None:
-        client = AIOKafkaConsumer(
-            *self._subscriptions,
-            bootstrap_servers=self._bootstrap,
-            group_id=self._group,
-            auto_offset_reset="earliest",
-            enable_auto_commit=True,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=2000,
-            metadata_max_age_ms=5000,
-        )
-        try:
-            async with asyncio.timeout(2 * _REQUEST_TIMEOUT_MS / 1000):
-                await client.start()
-            while not self._silent.is_set():
-                batches = await client.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS_MAX)
-                for place, records in batches.items():
-                    await self._receive(place, records)
-        finally:
-            await stopped(client)
+    async def _start(self, client: AIOKafkaConsumer) -> None:
+        topics = [subscription.topic for subscription in self._subscriptions.values()]
+        # A broker that makes topics by itself would give them one partition.
+        await make_topics(self._bootstrap, topics, self._replication)
+        async with asyncio.timeout(2 * _REQUEST_TIMEOUT_MS / 1000):
+            await client.start()
 
     async def _receive(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         subscription = self._subscriptions[place.topic]
@@ -95,39 +110,101 @@ class Consumer:
             try:
                 return await self._inbox.receive(subscription, place.partition, events)
             except Exception as error:
-                if not passing(error):
+                if not subscription.passing(error):
                     raise
                 log.warning("events wait", topic=place.topic, partition=place.partition, error=type(error).__name__)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
             wait_s = min(2 * wait_s, _WAIT_MAX_S)
 
-    async def _watch_heads(self) -> None:
-        """Fetches what a publisher has and nothing brought for a whole interval; then connects to the broker anew."""
-        seen: dict[tuple[str, int], int] = {}
-        while True:
-            for subscription in self._subscriptions.values():
-                try:
-                    if await self._fetch_stuck(subscription, seen):
-                        self._silent.set()
-                except Exception as error:
-                    if not passing(error):
-                        raise
-                    log.warning("heads not known", topic=subscription.topic.name, error=type(error).__name__)
-            await asyncio.sleep(self._heads_poll_seconds)
+    async def _watch_heads(self, subscription: Subscription[Any]) -> None:
+        """Fetches what is missing at the start, and later whatever nothing brought for a whole interval.
 
-    async def _fetch_stuck(self, subscription: Subscription[Any], seen: dict[tuple[str, int], int]) -> bool:
+        In the latter case the broker has lost something, or its client has: it is connected to anew.
+        """
+        seen: dict[int, int] | None = None
+        while True:
+            wait_s = self._heads_poll_seconds
+            try:
+                behind = await self._behind(subscription)
+                stuck = {each for each, (last, _) in behind.items() if seen is None or seen.get(each) == last}
+                if stuck and seen is not None:
+                    self._silent.set()
+                for partition in stuck:
+                    await self._inbox.catch_up(subscription, partition, *behind[partition])
+                seen = {each: last for each, (last, _) in behind.items()}
+            except Exception as error:
+                if not subscription.passing(error):
+                    raise
+                log.warning("heads not known", topic=subscription.topic.name, error=type(error).__name__)
+                wait_s = min(wait_s, _WAIT_MAX_S)
+            await asyncio.sleep(wait_s * random.uniform(0.8, 1))  # noqa: S311 - jitter
+
+    async def _behind(self, subscription: Subscription[Any]) -> dict[int, tuple[int, int]]:
+        """The last position applied and the publisher's newest, of each partition of which it has more."""
         topic = subscription.topic.name
         request = events_pb2.ListHeadsRequest(topic=topic)
-        heads = (await subscription.log.ListHeads(request, timeout=_LOG_TIMEOUT_S)).heads
-        stuck = False
-        for head in heads:
+        behind = {}
+        for head in (await subscription.log.ListHeads(request, timeout=_LOG_TIMEOUT_S)).heads:
             last = await self._inbox.position(subscription, head.partition)
-            stood_still = seen.get((topic, head.partition)) == last
-            seen[topic, head.partition] = last
-            if last < head.position and stood_still:
-                stuck = True
-                await self._inbox.catch_up(subscription, head.partition, last)
-        return stuck
+            LAG.labels(self._group, topic, head.partition).set(max(0, head.position - last))
+            if last < head.position:
+                behind[head.partition] = last, head.position
+        return behind
+
+
+class _Lanes:
+    """A lane for each partition: one that waits for its publisher or its database holds up no other."""
+
+    def __init__(
+        self, client: AIOKafkaConsumer, receive: Callable[[TopicPartition, Sequence[ConsumerRecord]], Awaitable[None]]
+    ) -> None:
+        self._client = client
+        self._receive = receive
+        self._driving: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._applied: dict[TopicPartition, int] = {}
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Hands each free lane what the broker has for it; raises the broker's faults, and what a lane raises."""
+        try:
+            async with asyncio.TaskGroup() as lanes:
+                committing = lanes.create_task(self._commit_now_and_then())
+                while not until.is_set():
+                    for place, records in (await self._fetched()).items():
+                        self._driving[place] = lanes.create_task(self._drive(place, records))
+                for task in (committing, *self._driving.values()):
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _fetched(self) -> dict[TopicPartition, list[ConsumerRecord]]:
+        free = self._client.assignment() - self._driving.keys()
+        if not free and self._driving:
+            await asyncio.wait(self._driving.values(), timeout=_POLL_MS / 1000, return_when=asyncio.FIRST_COMPLETED)
+            return {}
+        # A lane that becomes free meanwhile is asked for soon.
+        wait_ms = _BUSY_POLL_MS if self._driving else _POLL_MS
+        fetched: dict[TopicPartition, list[ConsumerRecord]] = await self._client.getmany(
+            *free, timeout_ms=wait_ms, max_records=_RECORDS_MAX
+        )
+        return fetched
+
+    async def _drive(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        await self._receive(place, records)
+        self._applied[place] = records[-1].offset + 1
+        del self._driving[place]
+
+    async def _commit_now_and_then(self) -> None:
+        """Tells the broker how far the group is, so that a restart does not begin far back; no more than a hint."""
+        while True:
+            await asyncio.sleep(_COMMIT_EVERY_S)
+            ours = self._client.assignment()
+            offsets = {place: offset for place, offset in self._applied.items() if place in ours}
+            self._applied.clear()
+            try:
+                if offsets:
+                    await self._client.commit(offsets)
+            except KafkaError as error:
+                log.info("offsets not committed", error=type(error).__name__)
 
 
 def _event(record: ConsumerRecord) -> events_pb2.Event | None:

@@ -22,12 +22,19 @@ class RequestIdReused(InvalidArgument):
 
 
 async def replay(
-    connection: Connection, *, request_id: str, method: str, request: Message, response_type: type[M]
+    connection: Connection,
+    *,
+    request_id: str,
+    method: str,
+    request: Message,
+    response_type: type[M],
+    key: bytes = b"",
 ) -> M | None:
     """The answer given before, or None for a new request; to be asked first in the command's transaction.
 
     A request with the same id that is under way is waited for: one executes, the other gets its answer.
-    Raises RequestIdInvalid, and RequestIdReused where the same id came with other content.
+    `key` (at most 64 bytes, for ever the same) keys the fingerprint of a request that names a person, so that it cannot
+    be guessed back. Raises RequestIdInvalid, and RequestIdReused where the same id came with other content.
     """
     if not 1 <= len(request_id) <= _ID_MAX or not all(" " <= letter <= "~" for letter in request_id):
         raise RequestIdInvalid(field="request_id")
@@ -37,24 +44,30 @@ async def replay(
     )
     if row is None:
         return None
-    if row["fingerprint"] != _fingerprint(request):
+    if row["fingerprint"] != _fingerprint(request, key):
         raise RequestIdReused(field="request_id")
     return response_type.FromString(row["response"])
 
 
 async def remember(
-    connection: Connection, *, request_id: str, method: str, request: Message, response: Message
+    connection: Connection,
+    *,
+    request_id: str,
+    method: str,
+    request: Message,
+    response: Message,
+    key: bytes = b"",
 ) -> None:
-    """Keeps the answer in the transaction of the effect."""
+    """Keeps the answer in the transaction of the effect; `key` as in `replay`."""
     await connection.execute(
         "INSERT INTO idempotency (request_id, method, fingerprint, response) VALUES ($1, $2, $3, $4)",
         request_id,
         method,
-        _fingerprint(request),
+        _fingerprint(request, key),
         response.SerializeToString(),
     )
 
 
-def _fingerprint(request: Message) -> bytes:
-    # Request messages that carry an id hold no secret; maps are the one thing whose order must be fixed.
-    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+def _fingerprint(request: Message, key: bytes) -> bytes:
+    # Maps are the one thing whose order must be fixed.
+    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16, key=key).digest()

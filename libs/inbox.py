@@ -55,10 +55,21 @@ class Subscription(Generic[M]):
     message_type: type[M]
     handler: Handler[M]
     log: events_pb2_grpc.EventLogServiceStub
+    faults: tuple[type[Exception], ...] = ()
+    """What else the handler may raise that ends by itself: another store that is down."""
 
     @property
     def topic(self) -> Topic:
+        """Where its events are published."""
         return topic_of(self.message_type)
+
+    def passing(self, error: BaseException) -> bool:
+        """True for a fault that ends by itself: the events are tried again, never given up."""
+        if isinstance(error, BaseExceptionGroup):
+            return all(self.passing(each) for each in error.exceptions)
+        if isinstance(error, grpc.aio.AioRpcError):
+            return error.code() in _PASSING
+        return is_fault(error) or isinstance(error, (*CONFLICTS, Unavailable, *self.faults))
 
 
 class EventsMissing(Unavailable):
@@ -67,13 +78,6 @@ class EventsMissing(Unavailable):
 
 class TooManyDeadLetters(Exception):
     """So many events cannot be applied that the fault must be here: stop rather than throw everything away."""
-
-
-def passing(error: BaseException) -> bool:
-    """True for a fault that ends by itself: the events are tried again, never given up."""
-    if isinstance(error, grpc.aio.AioRpcError):
-        return error.code() in _PASSING
-    return is_fault(error) or isinstance(error, (*CONFLICTS, Unavailable))
 
 
 class Inbox:
@@ -97,15 +101,15 @@ class Inbox:
             last = await self._apply(subscription, partition, ordered[:BATCH_MAX])
             ordered = [event for event in ordered if event.position > last]
             if ordered and ordered[0].position > last + 1:
-                await self.catch_up(subscription, partition, last)
+                await self.catch_up(subscription, partition, last, ordered[0].position - 1)
                 last = await self.position(subscription, partition)
                 ordered = [event for event in ordered if event.position > last]
                 if ordered and ordered[0].position > last + 1:
                     raise EventsMissing(topic=subscription.topic.name, partition=partition, after=last)
 
-    async def catch_up(self, subscription: Subscription[Any], partition: int, last: int) -> None:
-        """Fetches and applies everything after a position that the publisher has."""
-        while True:
+    async def catch_up(self, subscription: Subscription[Any], partition: int, last: int, head: int) -> None:
+        """Fetches and applies, from the publisher, what follows on a position up to another one."""
+        while last < head:
             request = events_pb2.ListEventsRequest(
                 topic=subscription.topic.name, partition=partition, after_position=last, page_size=BATCH_MAX
             )
@@ -128,7 +132,7 @@ class Inbox:
         try:
             last = await self._apply_together(subscription, partition, events)
         except Exception as error:
-            if passing(error):
+            if subscription.passing(error):
                 raise
             if len(events) == 1:
                 return await self._put_aside(subscription, partition, events[0], error)

@@ -1,16 +1,26 @@
 """The broker as the relay needs it: explicit partitions, acknowledged by all replicas, topics made at need."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import (
+    InvalidPartitionsError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from libs.outbox import Record, Topic
+from libs.telemetry import logger
+
+log = logger(__name__)
 
 _TIMEOUT_MS = 5000
-_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+_MESSAGE_BYTES_MAX = 1_000_000
+"""What a broker takes unless it is told otherwise; consumers fetch a larger event by RPC, as they do any gap."""
 
 
 class Publisher:
@@ -21,20 +31,15 @@ class Publisher:
         self._idempotent = idempotent
         self._replication = replication
         self._producer: AIOKafkaProducer | None = None
-        self._made: set[str] = set()
+        self._made: set[Topic] = set()
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Returns when the broker has all, each partition in order; raises KafkaError, OSError, TimeoutError."""
         try:
             producer = await self._connected()
-            for topic in {record.topic for record in records}:
-                await self._make_topic(topic)
+            await self._make_topics({record.topic for record in records} - self._made)
             async with asyncio.timeout(2 * _TIMEOUT_MS / 1000):
-                sent = [
-                    await producer.send(record.topic.name, record.value, record.key, partition=record.partition)
-                    for record in records
-                ]
-                await asyncio.gather(*sent)
+                await _sent(producer, records)
         except BaseException:
             # What was sent and what not is unknown, and the topics may be gone: begin from nothing.
             await self.close()
@@ -53,7 +58,7 @@ class Publisher:
                 bootstrap_servers=self._bootstrap,
                 acks="all",
                 enable_idempotence=self._idempotent,
-                max_request_size=_MESSAGE_BYTES_MAX,
+                max_request_size=2 * _MESSAGE_BYTES_MAX,
                 request_timeout_ms=_TIMEOUT_MS,
             )
             try:
@@ -65,24 +70,59 @@ class Publisher:
             self._producer = producer
         return self._producer
 
-    async def _make_topic(self, topic: Topic) -> None:
-        if topic.name in self._made:
-            return
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=_TIMEOUT_MS)
-        try:
-            async with asyncio.timeout(_TIMEOUT_MS / 1000):
-                await admin.start()
-                wanted = NewTopic(topic.name, num_partitions=topic.partitions, replication_factor=self._replication)
-                answer = await admin.create_topics([wanted])
-            for _, code, *_ in answer.topic_errors:
-                if code not in (0, TopicAlreadyExistsError.errno):
-                    raise for_code(code)(topic.name)
-        finally:
-            await admin.close()
-        self._made.add(topic.name)
+    async def _make_topics(self, topics: set[Topic]) -> None:
+        if topics:
+            await make_topics(self._bootstrap, topics, self._replication)
+            self._made |= topics
 
 
-async def stopped(client: AIOKafkaProducer) -> None:
+async def make_topics(bootstrap: str, topics: Iterable[Topic], replication: int = 1) -> None:
+    """Makes the topics that are missing, and gives those that a broker made by itself the partitions they lack.
+
+    Raises KafkaError, OSError, TimeoutError.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_TIMEOUT_MS)
+    try:
+        async with asyncio.timeout(2 * _TIMEOUT_MS / 1000):
+            await admin.start()
+            there = {
+                each["topic"]: len(each["partitions"])
+                for each in await admin.describe_topics()
+                if not each["error_code"]
+            }
+            missing = [topic for topic in topics if topic.name not in there]
+            narrow = [topic for topic in topics if there.get(topic.name, topic.partitions) < topic.partitions]
+            if missing:
+                wanted = [NewTopic(each.name, each.partitions, replication) for each in missing]
+                _check((await admin.create_topics(wanted)).topic_errors, TopicAlreadyExistsError)
+            if narrow:
+                more = {each.name: NewPartitions(each.partitions) for each in narrow}
+                _check((await admin.create_partitions(more)).topic_errors, InvalidPartitionsError)
+    finally:
+        await admin.close()
+
+
+def _check(answers: Iterable[Sequence[object]], somebody_was_quicker: type[KafkaError]) -> None:
+    for topic, code, *_ in answers:
+        if code not in {0, somebody_was_quicker.errno}:
+            raise for_code(code)(topic)
+
+
+async def _sent(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+    small = [record for record in records if len(record.value) + len(record.key) < _MESSAGE_BYTES_MAX]
+    if len(small) < len(records):
+        log.warning("too large for the broker, left to the event log", events=len(records) - len(small))
+    sending = [
+        await producer.send(record.topic.name, record.value, record.key, partition=record.partition) for record in small
+    ]
+    for outcome in await asyncio.gather(*sending, return_exceptions=True):
+        if isinstance(outcome, MessageSizeTooLargeError):
+            log.warning("too large for this broker, left to the event log")
+        elif isinstance(outcome, BaseException):
+            raise outcome
+
+
+async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     """Stops a client whose broker may be gone: whatever is still under way is given up."""
     try:
         async with asyncio.timeout(2):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from libs.postgres import FAULTS, Postgres
+from libs.postgres import Postgres, is_fault
 from libs.telemetry import logger
 
 log = logger(__name__)
@@ -25,8 +25,10 @@ async def lead(postgres: Postgres, name: str, work: Callable[[asyncpg.Connection
     while True:
         try:
             await _lead_once(postgres, name, key, work)
-        except FAULTS as fault:
-            log.warning("leadership lost", name=name, fault=type(fault).__name__)
+        except Exception as error:
+            if not is_fault(error):
+                raise
+            log.warning("leadership lost", name=name, fault=type(error).__name__)
         await asyncio.sleep(_FAULT_WAIT_S)
 
 

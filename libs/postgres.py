@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar
+from typing import Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
@@ -24,23 +24,29 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PLUMBING = Path(__file__).parent / "migrations"
-CONFLICTS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+CONFLICTS = (
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    # Another replica migrated the schema meanwhile; the driver forgot its plans when it raised this.
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.OutdatedSchemaCacheError,
+)
+"""The transaction was rolled back for certain, and would go well when run again."""
 FAULTS = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement time-out
+    asyncpg.InsufficientResourcesError,  # connections, memory, disk
+    asyncpg.LockNotAvailableError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a replica, while another server takes over
     asyncpg.InterfaceError,
-    asyncpg.QueryCanceledError,
-    asyncpg.TooManyConnectionsError,
     OSError,
     TimeoutError,
 )
-"""A dependency is down or slow; whether a commit under way happened is unknown."""
+"""A dependency is down or slow; whether a commit under way happened is unknown. Ask `is_fault`."""
 
 _TRIES_MAX = 5
 _CONNECT_TIMEOUT_S = 5.0
-_COMMAND_TIMEOUT_S = 30.0
 _MIGRATION_LOCK = 0x63726561746F72
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _SCHEMA_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -51,6 +57,23 @@ def is_fault(error: BaseException) -> bool:
     return isinstance(error, FAULTS) and not isinstance(error, ValueError)
 
 
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a session of the pool may take, in seconds; 0 for ever."""
+
+    statement: float = 30.0
+    lock: float = 10.0
+    idle_in_transaction: float = 30.0
+
+    @property
+    def command(self) -> float | None:
+        """When this side stops waiting for a server that has fallen silent."""
+        return self.statement + _CONNECT_TIMEOUT_S if self.statement else None
+
+
+_TIMEOUTS = Timeouts()
+
+
 class MigrationMismatch(Exception):
     """The schema was migrated by other files than these: a file that was applied is missing or has changed."""
 
@@ -58,25 +81,28 @@ class MigrationMismatch(Exception):
 class Postgres:
     """One database as one service sees it: its schema, and no other, on the search path."""
 
-    def __init__(self, dsn: str, schema: str, pool: asyncpg.Pool, name: str) -> None:
+    def __init__(self, dsn: str, schema: str, pool: asyncpg.Pool, name: str, timeouts: Timeouts) -> None:
         self._dsn = dsn
         self._schema = schema
         self._pool = pool
         self._name = name
+        self._timeouts = timeouts
 
     @classmethod
-    async def open(cls, dsn: str, *, schema: str, pool_max: int = 10, name: str = "") -> Self:
+    async def open(
+        cls, dsn: str, *, schema: str, pool_max: int = 10, name: str = "", timeouts: Timeouts = _TIMEOUTS
+    ) -> Self:
         """Connects; raises one of FAULTS when the server cannot be reached."""
         pool = await asyncpg.create_pool(
             dsn,
             min_size=1,
             max_size=pool_max,
             timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_COMMAND_TIMEOUT_S,
+            command_timeout=timeouts.command,
             max_inactive_connection_lifetime=300,
-            server_settings=_server_settings(schema, name),
+            server_settings=_server_settings(schema, name, timeouts),
         )
-        return cls(dsn, schema, pool, name)
+        return cls(dsn, schema, pool, name, timeouts)
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,8 +138,8 @@ class Postgres:
         return await asyncpg.connect(
             self._dsn,
             timeout=_CONNECT_TIMEOUT_S,
-            command_timeout=_COMMAND_TIMEOUT_S,
-            server_settings=_server_settings(self._schema, self._name),
+            command_timeout=self._timeouts.command,
+            server_settings=_server_settings(self._schema, self._name, self._timeouts),
         )
 
     async def close(self) -> None:
@@ -168,7 +194,7 @@ async def migrate(dsn: str, *, schema: str, directory: Path) -> None:
     if not _SCHEMA_NAME.fullmatch(schema):
         raise ValueError(f"{schema!r} is no name for a schema")
     wanted = [*_read(PLUMBING, "libs"), *_read(directory, schema)]
-    settings = _server_settings(schema, "migrate") | {"statement_timeout": "0", "lock_timeout": "0"}
+    settings = _server_settings(schema, f"{schema} migrations", Timeouts(0, 0, 0))
     connection = await asyncpg.connect(dsn, timeout=_CONNECT_TIMEOUT_S, server_settings=settings)
     try:
         await connection.execute("SELECT pg_advisory_lock($1, hashtext($2))", _MIGRATION_LOCK % 2**31, schema)
@@ -224,15 +250,16 @@ def _read(directory: Path, owner: str) -> list[_Migration]:
     return [_Migration(f"{owner}/{path.name}", path.read_text(encoding="utf-8")) for path in files]
 
 
-def _server_settings(schema: str, name: str) -> dict[str, Any]:
+def _server_settings(schema: str, name: str, timeouts: Timeouts) -> dict[str, str]:
     return {
         "search_path": schema,
         "application_name": name or schema,
         "timezone": "UTC",
-        "statement_timeout": "30s",
-        "lock_timeout": "10s",
-        "idle_in_transaction_session_timeout": "30s",
-        "tcp_keepalives_idle": "30",
-        "tcp_keepalives_interval": "10",
+        "statement_timeout": f"{timeouts.statement * 1000:.0f}ms",
+        "lock_timeout": f"{timeouts.lock * 1000:.0f}ms",
+        "idle_in_transaction_session_timeout": f"{timeouts.idle_in_transaction * 1000:.0f}ms",
+        # A leader whose machine is gone holds its lock no longer than this: 19 seconds.
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "3",
         "tcp_keepalives_count": "3",
     }

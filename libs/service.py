@@ -124,7 +124,12 @@ class App:
     def consume(self, subscriptions: Sequence[Subscription[Any]]) -> None:
         """Apply other services' events."""
         consumer = Consumer(
-            self.postgres, self._bootstrap(), self.name, subscriptions, self.settings.heads_poll_seconds
+            self.postgres,
+            self._bootstrap(),
+            self.name,
+            subscriptions,
+            self.settings.heads_poll_seconds,
+            replication=self.settings.kafka_replication,
         )
         self.run(consumer.run, "consumer")
 
