@@ -11,6 +11,7 @@ import pytest
 
 from deploy.local import postgres, servers, stubs
 from deploy.local.ports import LOOPBACK
+from deploy.local.processes import Spec
 from tests.support.brokers import Broker
 from tests.support.databases import Databases
 from tests.support.eventually import eventually as poll
@@ -37,7 +38,7 @@ def postgres_dsn(scratch: Path) -> Iterator[str]:
     """The superuser's address of a PostgreSQL server for this run of the tests."""
     cluster = postgres.Cluster(scratch / "postgres", 0, secrets.token_hex(8), hasty=True, copies=scratch)
 
-    def on(port: int) -> postgres.Spec:
+    def on(port: int) -> Spec:
         cluster.port = port
         return cluster.prepare()
 

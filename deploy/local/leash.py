@@ -20,9 +20,10 @@ def main(parent: int, death_signal: int, uid: int, gid: int, argv: list[str]) ->
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
             sys.exit(1)
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], argv)  # noqa: S606 - becoming the program is the point
 
 
 if __name__ == "__main__":
     separator = sys.argv.index("--")
-    main(*(int(number) for number in sys.argv[1:separator]), argv=sys.argv[separator + 1 :])  # type: ignore[misc]
+    parent, death_signal, uid, gid = map(int, sys.argv[1:separator])
+    main(parent, death_signal, uid, gid, sys.argv[separator + 1 :])

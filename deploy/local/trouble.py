@@ -14,7 +14,9 @@ def require_space(directory: Path, needed_mib: int, what: str) -> None:
         directory = directory.parent
     free_mib = shutil.disk_usage(directory).free // 2**20
     if free_mib < needed_mib:
-        raise Trouble(f"{what} needs {needed_mib} MiB of disk and {directory} has {free_mib} MiB free: free some space.")
+        raise Trouble(
+            f"{what} needs {needed_mib} MiB of disk and {directory} has {free_mib} MiB free: free some space."
+        )
 
 
 def require_writable(directory: Path) -> None:
@@ -26,5 +28,5 @@ def require_writable(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise Trouble(
-            f"Cannot write in {directory} ({error.strerror}): run as the owner of the project, or copy it to a place you own."
+            f"Cannot write in {directory} ({error.strerror}): run as its owner, or copy the project elsewhere."
         ) from error

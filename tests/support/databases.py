@@ -6,6 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from libs.postgres import migrate
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -32,8 +34,6 @@ class Databases:
 
     async def _template(self, service: str) -> str:
         if service not in self._templates:
-            from libs.postgres import migrate
-
             name = f"template_{service}"
             await self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
             await migrate(self.dsn_of(name), schema=service, directory=PROJECT / "services" / service / "migrations")

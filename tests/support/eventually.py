@@ -16,11 +16,11 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], within: float = 
     while True:
         try:
             answer = predicate()
-            value: T = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+            value: T = await answer if inspect.isawaitable(answer) else answer
             if value:
                 return value
             last = value
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - not yet is not yet, whatever its form
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not so within {within} s; last: {last!r}") from (

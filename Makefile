@@ -1,0 +1,57 @@
+# `make help` lists what there is. POSIX sh only; every Python runs by its path, so that a space in it does no harm.
+.POSIX:
+.SILENT:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV = .venv
+PY = "$(VENV)/bin/python"
+FIND_PYTHON = for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	test -n "$$python" && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; \
+	test -z "$(PYTHON)" || break; done
+
+help: ## this list
+	grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | while IFS='	' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
+
+setup: ## make .venv, install the pinned packages, make the stubs
+	$(FIND_PYTHON); test -n "$$python" || { echo "Python 3.11 or newer is needed and none was found: install one, or name it, for example: make PYTHON=/usr/bin/python3.12 run" >&2; exit 1; }; \
+	exec "$$python" -m deploy.local.setup
+
+run: setup ## start everything, play the demo economy, stay up until Ctrl-C
+	exec $(PY) -m deploy.local run
+
+up: setup ## start everything in the background and print its addresses as one JSON line
+	exec $(PY) -m deploy.local up
+
+down: ## end what `make up` started
+	if test -x $(PY); then exec $(PY) -m deploy.local down; else echo "The stack was not up." >&2; fi
+
+test: setup ## run every test
+	exec $(PY) -m pytest
+
+nightly: setup ## the same properties at full size
+	HYPOTHESIS_PROFILE=nightly exec $(PY) -m pytest -m "nightly or not nightly"
+
+check: setup lint types layers protos unused ## lint, types, layers, protos, unused code
+
+lint:
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types:
+	$(PY) -m mypy
+
+layers:
+	$(PY) -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+
+protos:
+	$(PY) -m deploy.local.protos
+
+unused:
+	$(PY) -m deptry .
+	$(PY) -m vulture
+
+clean: ## end the stack and forget its data
+	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
+
+.PHONY: help setup run up down test nightly check lint types layers protos unused clean

@@ -1,0 +1,126 @@
+"""The processes of the product: what each is told, and how it says that it is ready."""
+
+import contextlib
+import http.client
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import database
+from deploy.local.ports import LOOPBACK, SERVICES, Ports, answers
+from deploy.local.processes import Spec
+from deploy.local.state import role_password
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every process of one stack is told."""
+
+    project: Path
+    ports: Ports
+    clock: Path
+    secrets: Mapping[str, str]
+
+    def environment(self) -> dict[str, str]:
+        ports = self.ports
+        return {
+            "ENVIRONMENT": "local",
+            "TEST_MODE": "1",
+            "DEV_CLOCK_FILE": str(self.clock),
+            "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
+            "KAFKA_IDEMPOTENT": "0",
+            "REDIS_URL": f"redis://{LOOPBACK}:{ports.redis}/0",
+            **{f"{name.upper()}_ADDRESS": f"{LOOPBACK}:{ports.service(name)}" for name in SERVICES},
+            "NOWPAYMENTS_URL": f"http://{LOOPBACK}:{ports.provider}/v1",
+            "DRAIN_WAIT_SECONDS": "0",
+            # Somebody watches: a board is a second old at most, and what the broker lost is noticed as fast.
+            "BOARD_CACHE_SECONDS": "1",
+            "HEADS_POLL_SECONDS": "2",
+            **dict.fromkeys(("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"), ""),
+            "JWT_HS256_SECRET": self.secrets["jwt_secret"],
+            **{name.upper(): self.secrets[name] for name in SECRETS_BY_OWN_NAME},
+        }
+
+    def line(self, postgres_dsn: str) -> dict[str, object]:
+        """Every address and development secret: what `make up` prints."""
+        ports = self.ports
+        return {
+            "gateway": f"http://{LOOPBACK}:{ports.gateway}",
+            **{name: f"{LOOPBACK}:{ports.service(name)}" for name in SERVICES},
+            "postgres": postgres_dsn,
+            "redis": f"redis://{LOOPBACK}:{ports.redis}/0",
+            "kafka": f"{LOOPBACK}:{ports.kafka}",
+            "provider": f"http://{LOOPBACK}:{ports.provider}/v1",
+            "secrets": {name: self.secrets[name] for name in ("jwt_secret", *SECRETS_BY_OWN_NAME)},
+        }
+
+
+SECRETS_BY_OWN_NAME = (
+    "nowpayments_ipn_secret",
+    "nowpayments_api_key",
+    "fingerprint_key",
+    "risk_hash_key",
+    "pseudonym_key",
+)
+
+
+def service(name: str, around: Surroundings) -> Spec:
+    """One of the five gRPC services."""
+    ports = around.ports
+    password = role_password(around.secrets["postgres_password"], name)
+    own = {
+        "POSTGRES_DSN": f"postgresql://{name}:{password}@{LOOPBACK}:{ports.postgres}/{database.NAME}",
+        "GRPC_LISTEN": f"{LOOPBACK}:{ports.service(name)}",
+        "PROBES_LISTEN": f"{LOOPBACK}:{ports.probes(name)}",
+        "METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(name)}",
+    }
+    module = f"services.{name}"
+    return _python(name, module, around, own, lambda: is_serving(ports.probes(name)))
+
+
+def gateway(around: Surroundings) -> Spec:
+    ports = around.ports
+    own = {"GATEWAY_LISTEN": f"{LOOPBACK}:{ports.gateway}", "METRICS_LISTEN": f"{LOOPBACK}:{ports.gateway_metrics}"}
+    return _python("gateway", "gateway", around, own, lambda: is_ok(ports.gateway, "/readyz"))
+
+
+def provider(around: Surroundings) -> Spec:
+    """The simulator of the payment provider."""
+    port = around.ports.provider
+    own = {"PROVIDER_LISTEN": f"{LOOPBACK}:{port}"}
+    return _python("provider", "deploy.local.nowpayments", around, own, lambda: is_ok(port, "/v1/status"))
+
+
+def exists(project: Path, module: str) -> bool:
+    """Whether there is such a process to run."""
+    return (project / module.replace(".", "/") / "__main__.py").exists()
+
+
+def _python(name: str, module: str, around: Surroundings, own: Mapping[str, str], ready: Callable[[], bool]) -> Spec:
+    environment = around.environment() | dict(own)
+    return Spec(name, (sys.executable, "-m", module), around.project, ready, environment)
+
+
+def is_serving(port: int) -> bool:
+    """What the gRPC health service on `port` says."""
+    if not answers(port):
+        return False
+    with grpc.insecure_channel(f"{LOOPBACK}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def is_ok(port: int, path: str) -> bool:
+    """Whether a GET answers 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=1)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    return False
