@@ -1,0 +1,240 @@
+"""The whole stack as a new user starts it, the demo economy through its front doors, a process killed in it, and the
+same sums worked out again from the inputs by arithmetic of this file's own."""
+
+import asyncio
+import csv
+import gzip
+import json
+import re
+import signal
+import sys
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.local.demo.economy import DATA, Economy, build
+from tests.support.eventually import eventually
+from tests.support.stacks import Stack
+
+CHARGES = 19_366
+KILL_AFTER = 4_000
+
+
+@dataclass(frozen=True)
+class Played:
+    """One run of the demo: what it printed, and its exit code."""
+
+    printed: str
+    code: int
+
+
+async def start_demo(stack: Stack, state: Path) -> asyncio.subprocess.Process:
+    arguments = ("-m", "deploy.local.demo", "--stack", json.dumps(stack.line), "--state", str(state))
+    return await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+
+async def finish(process: asyncio.subprocess.Process) -> Played:
+    printed, _ = await process.communicate()
+    return Played(printed.decode(), process.returncode if process.returncode is not None else -1)
+
+
+async def journalled(books: asyncpg.Connection) -> int:
+    try:
+        count: int = await books.fetchval("SELECT count(*) FROM distribution.distributions")
+    except asyncpg.UndefinedTableError:
+        return 0
+    return count
+
+
+@pytest.fixture(scope="module")
+async def books(stack: Stack) -> AsyncIterator[asyncpg.Connection]:
+    """The operator's eye on all schemas."""
+    connection = await asyncpg.connect(stack.line["postgres"])
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def first_run(stack: Stack, books: asyncpg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The demo, with distribution killed -9 in the middle of the trace."""
+    process = await start_demo(stack, tmp_path_factory.mktemp("demo") / "demo.json")
+
+    async def halfway() -> bool:
+        return await journalled(books) >= KILL_AFTER
+
+    await eventually(halfway, within=60)
+    stack.kill("distribution", signal.SIGKILL)
+    return await finish(process)
+
+
+@pytest.fixture(scope="module")
+def economy() -> Economy:
+    return build()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What everybody must have got, in micro-USD."""
+
+    shares: dict[str, tuple[int, int, int, int]]
+    by_creator: Counter[str]
+    charges_by_creator: Counter[str]
+    by_account: Counter[str]
+
+
+@pytest.fixture(scope="module")
+def expected(economy: Economy) -> Expected:
+    """The split by exact fractions, rounded down, the foundation taking what is left: no code of the services."""
+    brought_by = {sign_up.account_id: sign_up.creator for sign_up in economy.sign_ups}
+    shares: dict[str, tuple[int, int, int, int]] = {}
+    by_creator: Counter[str] = Counter()
+    charges_by_creator: Counter[str] = Counter()
+    by_account: Counter[str] = Counter()
+    for charge in economy.charges:
+        creator = brought_by[charge.payer_account_id]
+        revenue = charge.revenue_micro
+        referrer = floor(Fraction(revenue, 10)) if creator else 0
+        rest = Fraction(revenue - referrer)
+        commons, community = floor(rest * Fraction(5, 100)), floor(rest * Fraction(70, 100))
+        foundation = revenue - referrer - commons - community
+        shares[charge.inference_charge_id] = (referrer, commons, community, foundation)
+        if creator:
+            by_creator[creator.account_id] += referrer
+            charges_by_creator[creator.account_id] += 1
+        by_account["platform:receipts"] -= revenue
+        by_account["commons"] += commons
+        by_account[f"community:{charge.community_id}"] += community
+        by_account["foundation"] += foundation
+        by_account["treasury:operating"] -= referrer
+        by_account["treasury:payout_reserve"] += referrer
+    return Expected(shares, by_creator, charges_by_creator, by_account)
+
+
+def test_the_demo_replays_the_whole_real_trace_at_twice_its_cost(economy: Economy) -> None:
+    prices = json.loads((DATA / "prices.json").read_text())
+    with gzip.open(DATA / "azure_llm_inference_conv_2023.csv.gz", "rt", newline="") as file:
+        requests = list(csv.DictReader(file))
+    assert len(requests) == len(economy.charges) == CHARGES
+    for row, charge in zip(requests, economy.charges, strict=True):
+        price = prices[charge.model]
+        usd = int(row["ContextTokens"]) * Fraction(price["input"]) + int(row["GeneratedTokens"]) * Fraction(
+            price["output"]
+        )
+        assert charge.provider_cost_micro == ceil(usd * 10**6)
+        assert charge.revenue_micro == 2 * charge.provider_cost_micro
+
+
+async def test_every_check_of_the_demo_holds_although_distribution_was_killed_in_the_middle(
+    first_run: Played, books: asyncpg.Connection
+) -> None:
+    assert first_run.code == 0, first_run.printed
+    assert "WRONG" not in first_run.printed
+    assert await journalled(books) == CHARGES
+
+
+async def test_the_printed_table_is_what_the_inputs_give(
+    first_run: Played, economy: Economy, expected: Expected
+) -> None:
+    referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
+    printed = {
+        match[1].strip(): (
+            int(match[2].replace(",", "")),
+            int(match[3].replace(",", "")),
+            int(re.sub(r"[,.]", "", match[4])),
+        )
+        for match in re.finditer(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │ +\$([\d,.]+) │", first_run.printed)
+    }
+    assert printed == {
+        creator.display_name: (
+            referrals[creator.account_id],
+            expected.charges_by_creator[creator.account_id],
+            expected.by_creator[creator.account_id],
+        )
+        for creator in economy.creators
+    }
+
+
+async def test_every_charge_is_in_the_journal_once_with_the_shares_that_the_inputs_give(
+    first_run: Played, books: asyncpg.Connection, expected: Expected
+) -> None:
+    rows = await books.fetch(
+        """
+        SELECT inference_charge_id, referrer_micro, commons_micro, community_micro, foundation_micro
+        FROM distribution.distributions
+        """
+    )
+    assert {row[0]: tuple(row)[1:] for row in rows} == expected.shares
+    assert len(rows) == len(expected.shares)
+
+
+async def test_every_balance_is_what_the_inputs_give(
+    first_run: Played, books: asyncpg.Connection, expected: Expected
+) -> None:
+    rows = await books.fetch("SELECT name, balance_micro FROM distribution.accounts")
+    balances = {row["name"]: row["balance_micro"] for row in rows}
+    accounts = await books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
+    refs = {row["account_id"]: row["account_ref"] for row in accounts}
+    wanted = dict(expected.by_account)
+    wanted |= {f"creator:{refs[creator]}:pending": micro for creator, micro in expected.by_creator.items()}
+    assert {name: balance for name, balance in balances.items() if balance} == wanted
+    assert sum(balances.values()) == 0
+
+
+async def test_every_event_reached_the_boards_once(
+    first_run: Played, books: asyncpg.Connection, economy: Economy, expected: Expected
+) -> None:
+    rows = await books.fetch(
+        """
+        SELECT account_id, referral_count, earned_micro
+        FROM leaderboard.places JOIN referral.accounts ON account_ref = creator_ref WHERE timeframe = 4
+        """
+    )
+    referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
+    assert {row[0]: (row[1], row[2]) for row in rows} == {
+        creator.account_id: (referrals[creator.account_id], expected.by_creator[creator.account_id])
+        for creator in economy.creators
+    }
+    heads = await books.fetch(
+        """
+        SELECT topic, partition, position FROM distribution.event_heads WHERE topic = 'distribution.finalized.v1'
+        UNION ALL SELECT topic, partition, position FROM referral.event_heads WHERE topic = 'referral.registrations.v1'
+        """
+    )
+    applied = await books.fetch("SELECT topic, partition, position FROM leaderboard.inbox")
+    assert {tuple(row) for row in applied} == {tuple(row) for row in heads}
+
+
+async def test_no_account_id_is_in_a_journal_or_an_event(
+    first_run: Played, books: asyncpg.Connection, economy: Economy
+) -> None:
+    ids = [creator.account_id for creator in economy.creators] + [each.account_id for each in economy.sign_ups[:50]]
+    found: dict[str, int] = defaultdict(int)
+    for table in ("distribution.events", "referral.events", "leaderboard.events"):
+        for account_id in ids:
+            found[table] += await books.fetchval(
+                f"SELECT count(*) FROM {table} WHERE position($1::bytea IN payload) > 0",  # noqa: S608 - own names
+                account_id.encode(),
+            )
+    found["journal"] = await books.fetchval(
+        "SELECT count(*) FROM distribution.distributions AS d WHERE d::text ~ 'payer-[0-9]|creator-[0-9]'"
+    )
+    assert dict(found) == dict.fromkeys(found, 0)
+
+
+async def test_run_again_it_pays_nothing_twice(
+    first_run: Played, stack: Stack, books: asyncpg.Connection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = next(tmp_path_factory.getbasetemp().glob("demo*/demo.json"))
+    before = await books.fetch("SELECT name, balance_micro FROM distribution.accounts ORDER BY name")
+    again = await finish(await start_demo(stack, state))
+    assert again.code == 0, again.printed
+    assert f"{CHARGES:,} charges had been answered before" in again.printed
+    assert await books.fetch("SELECT name, balance_micro FROM distribution.accounts ORDER BY name") == before
