@@ -58,7 +58,7 @@ ROUTES = (
         handler=set_profile,
         body=SetProfile,
         answers={HTTPStatus.OK: Profile},
-        problems={HTTPStatus.BAD_REQUEST: ("DISPLAY_NAME_INVALID",)},
+        problems={HTTPStatus.BAD_REQUEST: ("DISPLAY_NAME_INVALID", "DISPLAY_NAME_RESERVED")},
     ),
     Route(
         method="GET",

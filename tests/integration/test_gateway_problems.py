@@ -11,14 +11,22 @@ import grpc
 import pytest
 
 from gateway.routes import routes
-from libs.refusals import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from libs.refusals import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from libs.refusals import ResourceExhausted as Exhausted
-from libs.refusals import Unavailable
 from protos.referral.v1 import referral_pb2 as pb
 from protos.referral.v1 import referral_pb2_grpc
 from tests.support.gateways import NOWHERE, Client, Scripted, opened, served
 
 REFERRAL = "creator.referral.v1.ReferralService"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -161,7 +169,8 @@ async def test_what_the_service_is_told(client: Client, scripted: Scripted) -> N
     scripted.answers = {"Register": pb.RegisterResponse(already_bound=False, registered_at={"seconds": 1})}  # type: ignore[arg-type]
     token = await client.token("bob", account_created_at="2026-01-02T03:04:05Z")
     headers = {
-        "X-Forwarded-For": "198.51.100.7", "User-Agent": "test/1", "X-Client-Fingerprint": "fp", "X-Request-Id": "my-id.1",
+        "X-Forwarded-For": "198.51.100.7", "User-Agent": "test/1",
+        "X-Client-Fingerprint": "fp", "X-Request-Id": "my-id.1",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
     }  # fmt: skip
     body = {"code": "abcdefghjk", "channel": "discord"}
@@ -175,7 +184,7 @@ async def test_what_the_service_is_told(client: Client, scripted: Scripted) -> N
         channel="discord",
         client=pb.ClientContext(ip_address="198.51.100.7", user_agent="test/1", fingerprint="fp"),
     )
-    metadata = {key: value for key, value in context.invocation_metadata()}
+    metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
     assert metadata["x-request-id"] == "my-id.1"
     assert metadata["x-caller"] == "gateway"
     assert metadata["traceparent"].split("-")[1] == "0af7651916cd43dd8448eb211c80319c"
@@ -316,9 +325,9 @@ async def spoken(port: int, raw: bytes) -> tuple[bytes, dict[bytes, bytes], byte
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400, "REQUEST_MALFORMED"),
         (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431, "HEADERS_TOO_LARGE"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431, "HEADERS_TOO_LARGE"),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "REQUEST_MALFORMED"),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", 400, "REQUEST_MALFORMED"),
-        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nConnection: close\r\n\r\n", 417, "EXPECTATION_UNKNOWN"),
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "REQUEST_MALFORMED"),
+        (POST + b"Content-Length: -5\r\n\r\n", 400, "REQUEST_MALFORMED"),
+        (POST + b"Expect: miracles\r\nConnection: close\r\n\r\n", 417, "EXPECTATION_UNKNOWN"),
         (b"GET /nope HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "ROUTE_UNKNOWN"),
     ],
     ids=range(10),
