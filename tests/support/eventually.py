@@ -4,19 +4,23 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], within: float = 10.0, every: float = 0.02) -> T:
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], within: float = ..., every: float = ...) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], within: float = ..., every: float = ...) -> T: ...
+async def eventually(predicate: Callable[[], Any], within: float = 10.0, every: float = 0.02) -> Any:
     """Calls `predicate` until it answers something true, and returns that; fails with its last answer or exception."""
     deadline = time.monotonic() + within
     last: object = None
     while True:
         try:
             answer = predicate()
-            value: T = await answer if inspect.isawaitable(answer) else answer
+            value = await answer if inspect.isawaitable(answer) else answer
             if value:
                 return value
             last = value
