@@ -13,7 +13,8 @@ SOURCES = sorted(
     path for room in ROOMS for path in (ROOT / room).rglob("*.py") if not path.stem.endswith(("_pb2", "_pb2_grpc"))
 )
 SERVICE_FILES = {
-    "__init__", "__main__", "model", "rules", "store", "commands", "servicer", "consumers", "jobs", "settings", "metrics",
+    "__init__", "__main__", "model", "rules", "store", "commands", "servicer", "consumers", "jobs", "settings",
+    "metrics",
 }  # fmt: skip
 OUTSIDE = {
     "leaderboard": {"board"},
@@ -21,7 +22,7 @@ OUTSIDE = {
     "score": {"feed"},
     "distribution": {"writer", "attribution"},
 }
-"""A service's one contact with the outside world has a file named after it; distribution's group writer is the exception."""
+"""What a service has beside them: its one contact with the outside world, and distribution its group writer."""
 BANNED_NAMES = {"common", "utils", "util", "helpers", "helper", "manager", "handler", "data", "info", "misc", "core"}
 
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
