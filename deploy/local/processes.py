@@ -1,6 +1,7 @@
 """One child process: what it is, how it is started, when it is ready, how it ends."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from deploy.local.trouble import Trouble
 
 LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.02
+LAST_WORDS_MAX, LAST_WORDS_SEARCHED = 300, 65_536
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,11 @@ class Process:
         """None while it runs; minus the signal's number when a signal ended it."""
         return self._popen.poll()
 
-    def last_words(self, limit: int = 300) -> str:
-        """The last line that this run wrote."""
+    def last_words(self) -> str:
+        """What this run wrote last about an error, or else its last line."""
         with contextlib.suppress(OSError), self.log.open("rb") as output:
             output.seek(self._log_start)
-            lines = output.read()[-8192:].decode(errors="replace").strip().splitlines()
-            return lines[-1][:limit] if lines else ""
+            return last_words(output.read().decode(errors="replace")[-LAST_WORDS_SEARCHED:])
         return ""
 
     def wait_ready(self, within_seconds: float) -> None:
@@ -111,6 +112,24 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()
+
+
+def last_words(text: str) -> str:
+    """The last line of plain text or of an error in JSON, in one short line."""
+    lines = text.strip().splitlines() or [""]
+    return next(filter(None, map(_complaint, reversed(lines))), lines[-1])[:LAST_WORDS_MAX]
+
+
+def _complaint(line: str) -> str:
+    """What `line` complains of; nothing when it is a log line of a lower level."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(entry, dict) or entry.get("level") not in {"error", "critical"}:
+        return ""
+    cause = str(entry.get("exception", "")).strip().splitlines()
+    return ": ".join(filter(None, (str(entry.get("event", "")), cause[-1].strip(" |+-") if cause else "")))
 
 
 def leashed(argv: tuple[str, ...], owner: Owner | None, death_signal: signal.Signals = signal.SIGKILL) -> list[str]:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local import database
 from deploy.local.ports import LOOPBACK, SERVICES, Ports, answers
 from deploy.local.processes import Spec
-from deploy.local.state import role_password
+from deploy.local.state import SECRETS, role_password
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Surroundings:
             "BOARD_CACHE_SECONDS": "1",
             "HEADS_POLL_SECONDS": "2",
             **dict.fromkeys(("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"), ""),
-            "JWT_HS256_SECRET": self.secrets["jwt_secret"],
-            **{name.upper(): self.secrets[name] for name in SECRETS_BY_OWN_NAME},
+            **{variable: self.secrets[name] for name, variable in VARIABLE_OF.items()},
         }
 
     def line(self, postgres_dsn: str) -> dict[str, object]:
@@ -55,17 +54,11 @@ class Surroundings:
             "redis": f"redis://{LOOPBACK}:{ports.redis}/0",
             "kafka": f"{LOOPBACK}:{ports.kafka}",
             "provider": f"http://{LOOPBACK}:{ports.provider}/v1",
-            "secrets": {name: self.secrets[name] for name in ("jwt_secret", *SECRETS_BY_OWN_NAME)},
+            "secrets": {name: self.secrets[name] for name in SECRETS},
         }
 
 
-SECRETS_BY_OWN_NAME = (
-    "nowpayments_ipn_secret",
-    "nowpayments_api_key",
-    "fingerprint_key",
-    "risk_hash_key",
-    "pseudonym_key",
-)
+VARIABLE_OF = {name: name.upper() for name in SECRETS} | {"jwt_secret": "JWT_HS256_SECRET"}
 
 
 def service(name: str, around: Surroundings) -> Spec:

@@ -5,10 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from deploy.local.ports import free_ports
+from deploy.local.processes import leashed
 from deploy.local.state import PROJECT, State
 
 
@@ -17,7 +19,20 @@ class Stack:
 
     def __init__(self, directory: Path) -> None:
         self._state = State(directory)
+        self._state.make()
         self._environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(free_ports().base)}
+        # Leashed, so that a test run that is killed leaves nothing behind.
+        self._supervisor = subprocess.Popen(
+            leashed((sys.executable, "-m", "deploy.local", "serve"), None, signal.SIGTERM),
+            cwd=PROJECT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not self._state.is_running() and self._supervisor.poll() is None:
+            time.sleep(0.02)
         self.line: dict[str, Any] = json.loads(self._run("up"))
 
     def pid(self, name: str) -> int:
@@ -28,6 +43,7 @@ class Stack:
 
     def down(self) -> None:
         self._run("down")
+        self._supervisor.wait(60)
 
     def _run(self, command: str) -> str:
         ran = subprocess.run(
