@@ -14,6 +14,7 @@ from uuid import UUID
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from prometheus_client import Counter
 
 from libs import outbox
 from libs.outbox import Topic, topic_of
@@ -26,6 +27,9 @@ from protos.events.v1 import events_pb2, events_pb2_grpc
 log = logger(__name__)
 
 M = TypeVar("M", bound=Message)
+
+APPLIED = Counter("creator_inbox_applied_events_total", "Events applied.", ["service", "topic"])
+DEAD = Counter("creator_inbox_dead_letters_total", "Events given up.", ["service", "topic"])
 
 BATCH_MAX = 500
 DEAD_IN_A_ROW_MAX = 20
@@ -155,6 +159,7 @@ class Inbox:
             with span(f"apply {topic}", following[0].traceparent):
                 await subscription.handler(connection, received)
             await _advance(connection, topic, partition, following[-1].position)
+        APPLIED.labels(self._service, topic).inc(len(following))
         return following[-1].position
 
     async def _put_aside(
@@ -173,6 +178,7 @@ class Inbox:
                 return last
             await self._keep_dead_letter(connection, event, error)
             await _advance(connection, topic, partition, event.position)
+        DEAD.labels(self._service, topic).inc()
         return event.position
 
     async def _keep_dead_letter(self, connection: Connection, event: events_pb2.Event, error: Exception) -> None:

@@ -1,20 +1,28 @@
 """Periodic work in business time, by one replica: every period that passed is run, also when the clock jumps."""
 
 import asyncio
+import heapq
+import operator
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+from prometheus_client import Counter, Histogram
 
 from libs.clock import Clock
 from libs.leader import lead
 from libs.postgres import Postgres
-from libs.telemetry import logger
+from libs.telemetry import logger, span
 
 log = logger(__name__)
 
+JOB_SECONDS = Histogram("creator_job_seconds", "Time that one period of a job took.", ["service", "job"])
+JOB_FAILURES = Counter("creator_job_failures_total", "Periods of a job that failed.", ["service", "job"])
+
 CATCH_UP_MAX = 1000
+_REST_MAX_S = 10.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,26 +30,33 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Job:
     """`run` is given the instant at which its period was due, a whole multiple of `every`.
 
-    A crash between its effect and the record of it runs the period again: what it does must be repeatable.
+    A crash between its effect and the record of it runs the period again: what it does must be repeatable. It is cut
+    off after `timeout_seconds` of real time, and tried again.
     """
 
     name: str
     every: timedelta
     run: Callable[[datetime], Awaitable[None]]
+    timeout_seconds: float = 300.0
 
 
 class Jobs:
-    """Runs the jobs of one service. Any number may run; one leads."""
+    """Runs the jobs of one service one after the other, in the order they fall due. Any number may run; one leads."""
 
-    def __init__(self, postgres: Postgres, clock: Clock, jobs: Sequence[Job], poll_seconds: float) -> None:
+    def __init__(
+        self, postgres: Postgres, clock: Clock, jobs: Sequence[Job], poll_seconds: float, name: str = "jobs"
+    ) -> None:
+        """`name` tells groups of jobs of one service apart: each has its leader, and none waits for another."""
         self._postgres = postgres
         self._clock = clock
         self._jobs = jobs
         self._poll_seconds = poll_seconds
+        self._name = name
+        self._rests: dict[str, _Rest] = {}
 
     async def run(self) -> None:
         """Leads when it can; never returns."""
-        await lead(self._postgres, "jobs", self._work)
+        await lead(self._postgres, self._name, self._work)
 
     async def _work(self, connection: asyncpg.Connection) -> None:
         while True:
@@ -49,15 +64,49 @@ class Jobs:
             await asyncio.sleep(self._poll_seconds)
 
     async def run_due(self, connection: asyncpg.Connection) -> None:
-        """Runs what is due of each job; one that fails is tried again at the next wake and does not stop the others."""
-        for job in self._jobs:
-            last_run = await _last_run(connection, job, self._clock.now())
-            try:
-                for due in periods(last_run, self._clock.now(), job.every):
+        """Runs what is due. A job that fails is tried again at a later wake, and does not stop the others."""
+        now = self._clock.now()
+        due = [
+            [(instant, job) for instant in periods(await _last_run(connection, job, now), now, job.every)]
+            for job in self._jobs
+            if job.name not in self._rests or self._rests[job.name].is_over
+        ]
+        failed: set[str] = set()
+        for instant, job in heapq.merge(*due, key=operator.itemgetter(0)):
+            if job.name not in failed and not await self._run_period(connection, job, instant):
+                failed.add(job.name)
+
+    async def _run_period(self, connection: asyncpg.Connection, job: Job, due: datetime) -> bool:
+        labels = (self._postgres.schema, job.name)
+        try:
+            with JOB_SECONDS.labels(*labels).time(), span(f"job {job.name}"):
+                async with asyncio.timeout(job.timeout_seconds):
                     await job.run(due)
-                    await connection.execute("UPDATE jobs SET last_run = $2 WHERE name = $1", job.name, due)
-            except Exception:
-                log.exception("job failed", job=job.name)
+        except Exception:
+            JOB_FAILURES.labels(*labels).inc()
+            log.exception("job failed", job=job.name, due=due.isoformat())
+            before = self._rests.get(job.name)
+            self._rests[job.name] = before.longer() if before else _Rest(self._poll_seconds)
+            return False
+        # Through the connection that holds the lead: who has lost it learns so here.
+        await connection.execute("UPDATE jobs SET last_run = $2 WHERE name = $1", job.name, due)
+        self._rests.pop(job.name, None)
+        return True
+
+
+class _Rest:
+    """How long a job that failed is left alone: the next wake at first, then ever longer."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def longer(self) -> "_Rest":
+        return _Rest(min(2 * self._seconds, _REST_MAX_S))
 
 
 def periods(last_run: datetime, now: datetime, every: timedelta) -> list[datetime]:

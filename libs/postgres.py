@@ -40,6 +40,7 @@ FAULTS = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # a replica, while another server takes over
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the driver, when the server's farewell meets the next statement
     OSError,
     TimeoutError,
 )
