@@ -128,8 +128,9 @@ def _complaint(line: str) -> str:
         return line.strip()
     if not isinstance(entry, dict) or entry.get("level") not in {"error", "critical"}:
         return ""
-    cause = str(entry.get("exception", "")).strip().splitlines()
-    return ": ".join(filter(None, (str(entry.get("event", "")), cause[-1].strip(" |+-") if cause else "")))
+    trace = [line.strip(" |+-") for line in str(entry.get("exception", "")).splitlines()]
+    cause = next(filter(None, reversed(trace)), "")
+    return ": ".join(filter(None, (str(entry.get("event", "")), cause)))
 
 
 def leashed(argv: tuple[str, ...], owner: Owner | None, death_signal: signal.Signals = signal.SIGKILL) -> list[str]:

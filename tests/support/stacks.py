@@ -18,9 +18,12 @@ class Stack:
     """A running stack. Its processes may be killed: like in a cluster, whoever dies is started again."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.ports = free_ports()
         self._state = State(directory)
         self._state.make()
-        self._environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(free_ports().base)}
+        self.secrets = self._state.secrets()
+        self._environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(self.ports.base)}
         # Leashed, so that a test run that is killed leaves nothing behind.
         self._supervisor = subprocess.Popen(
             leashed((sys.executable, "-m", "deploy.local", "serve"), None, signal.SIGTERM),
@@ -33,13 +36,26 @@ class Stack:
         )
         while not self._state.is_running() and self._supervisor.poll() is None:
             time.sleep(0.02)
-        self.line: dict[str, Any] = json.loads(self._run("up"))
+        self.line = self.up()
+
+    def up(self) -> dict[str, Any]:
+        """Waits until everything is ready, and returns the line that tells where."""
+        line: dict[str, Any] = json.loads(self._run("up"))
+        return line
+
+    def processes(self) -> dict[str, int]:
+        """The id of each process by its name."""
+        return self._state.processes()
 
     def pid(self, name: str) -> int:
-        return self._state.processes()[name]
+        return self.processes()[name]
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.pid(name), number)
+
+    def kill_supervisor(self) -> None:
+        self._supervisor.kill()
+        self._supervisor.wait()
 
     def down(self) -> None:
         self._run("down")
