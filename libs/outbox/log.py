@@ -16,9 +16,11 @@ async def list_events(
     rows = await connection.fetch(
         """
         SELECT * FROM (
-            SELECT *, sum(length(payload) + 256) OVER (ORDER BY position) - length(payload) AS bytes_before
-            FROM events WHERE topic = $1 AND partition = $2 AND position > $3 ORDER BY position LIMIT $4
-        ) AS page WHERE bytes_before <= $5
+            SELECT
+                *, sum(length(payload) + 256) OVER in_order AS bytes, row_number() OVER in_order AS place
+            FROM events WHERE topic = $1 AND partition = $2 AND position > $3
+            WINDOW in_order AS (ORDER BY position) ORDER BY position LIMIT $4
+        ) AS page WHERE bytes <= $5 OR place = 1
         """,
         topic,
         partition,
