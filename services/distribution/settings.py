@@ -5,7 +5,6 @@ import environ
 from libs.settings import Secret, flag, seconds, whole
 from libs.settings import Settings as Base
 
-
 _KEY_BYTES_MIN = 16
 
 

@@ -143,6 +143,79 @@ CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON distributions FOR EACH ROW E
 CREATE TRIGGER immutable_truncate BEFORE TRUNCATE ON distributions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- Posts one group of charges, or nothing: journal, balances and events in one transaction and one round trip. Answers
+-- false where the rules are no longer those that the group was decided by. A charge that is in the journal already is a
+-- unique violation. Charges come in order of their id and accounts are locked in theirs, so that two groups never wait
+-- for each other crosswise. Its plans go by primary key whatever statistics say, so that they can be kept.
+CREATE FUNCTION post_group(
+    decided_at_revision bigint,
+    group_recorded_at timestamptz,
+    distribution_ids uuid[],
+    payer_refs uuid[],
+    referrer_refs uuid[],
+    revenues_micro bigint[],
+    promotionals_micro bigint[],
+    provider_costs_micro bigint[],
+    referrers_micro bigint[],
+    commons_micro bigint[],
+    communities_micro bigint[],
+    foundations_micro bigint[],
+    finalized_ats timestamptz[],
+    rule_versions integer[],
+    referrer_outcomes smallint[],
+    inference_charge_ids text[],
+    community_ids text[],
+    models text[],
+    model_tiers text[],
+    fingerprints bytea[],
+    model_breakdowns jsonb[],
+    fundings jsonb[],
+    account_ids bigint[],
+    amounts_micro bigint[],
+    event_ids uuid[],
+    event_topics text[],
+    event_partitions smallint[],
+    event_keys text[],
+    event_payloads bytea[],
+    event_traceparent text
+) RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+    posted bigint;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1920298085, 1);
+    IF (SELECT revision FROM rules_revision) <> decided_at_revision THEN
+        RETURN false;
+    END IF;
+    INSERT INTO distributions (
+        distribution_id, payer_ref, referrer_ref, revenue_micro, promotional_micro, provider_cost_micro,
+        referrer_micro, commons_micro, community_micro, foundation_micro, finalized_at, rule_version,
+        referrer_outcome, inference_charge_id, community_id, model, model_tier, fingerprint, model_breakdown,
+        funding, recorded_at
+    )
+    SELECT charges.*, group_recorded_at
+    FROM unnest(
+        distribution_ids, payer_refs, referrer_refs, revenues_micro, promotionals_micro, provider_costs_micro,
+        referrers_micro, commons_micro, communities_micro, foundations_micro, finalized_ats, rule_versions,
+        referrer_outcomes, inference_charge_ids, community_ids, models, model_tiers, fingerprints, model_breakdowns,
+        fundings
+    ) AS charges;
+    WITH locked AS MATERIALIZED (
+        SELECT account_id FROM accounts WHERE account_id = ANY (account_ids) ORDER BY account_id FOR NO KEY UPDATE
+    )
+    UPDATE accounts SET balance_micro = accounts.balance_micro + amounts.amount_micro
+    FROM unnest(account_ids, amounts_micro) AS amounts (account_id, amount_micro), locked
+    WHERE accounts.account_id = locked.account_id AND amounts.account_id = locked.account_id;
+    GET DIAGNOSTICS posted = ROW_COUNT;
+    IF posted <> cardinality(account_ids) THEN
+        RAISE EXCEPTION 'amounts for % accounts, of which % are there', cardinality(account_ids), posted;
+    END IF;
+    INSERT INTO outbox (event_id, topic, partition, key, payload, occurred_at, traceparent)
+    SELECT events.*, group_recorded_at, event_traceparent
+    FROM unnest(event_ids, event_topics, event_partitions, event_keys, event_payloads) AS events;
+    RETURN true;
+END $$;
+
 -- The journal as double entry: the legs of one transfer sum to zero, by the constraint above.
 CREATE VIEW entries AS
 SELECT d.distribution_id AS transfer_id, d.inference_charge_id, d.recorded_at, leg.account, leg.amount_micro

@@ -1,36 +1,18 @@
 """The journal: one wide immutable row per finalized charge."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import asyncpg
 
+from libs import outbox
 from libs.money import Split
 from libs.postgres import Connection
+from libs.telemetry import current_traceparent
 from services.distribution.model import Decision, Distribution, Part, Posted, ReferrerOutcome, Row
 
-_INSERT = """
-    WITH inserted AS (
-        INSERT INTO distributions (
-            distribution_id, payer_ref, referrer_ref, revenue_micro, promotional_micro, provider_cost_micro,
-            referrer_micro, commons_micro, community_micro, foundation_micro, finalized_at, rule_version,
-            referrer_outcome, inference_charge_id, community_id, model, model_tier, fingerprint, model_breakdown,
-            funding, recorded_at
-        )
-        SELECT charges.*, $22
-        FROM unnest(
-            $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
-            $10::bigint[], $11::bigint[], $12::timestamptz[], $13::integer[], $14::smallint[], $15::text[],
-            $16::text[], $17::text[], $18::text[], $19::bytea[], $20::jsonb[], $21::jsonb[]
-        ) AS charges
-        WHERE (SELECT revision FROM rules_revision) = $1
-        ON CONFLICT (inference_charge_id) DO NOTHING
-        RETURNING inference_charge_id
-    )
-    SELECT (SELECT revision FROM rules_revision), (SELECT array_agg(inference_charge_id) FROM inserted)
-    """
+_POST_GROUP = f"SELECT post_group({', '.join(f'${place}' for place in range(1, 31))})"
 
 _POSTED = """
     inference_charge_id, distribution_id::text, fingerprint, rule_version, referrer_outcome,
@@ -38,21 +20,31 @@ _POSTED = """
     """
 
 
-class Inserted(NamedTuple):
-    """The revision of the rules that stood, and the charges that were new; none where it was not the one asked for."""
+async def post_group(
+    connection: Connection,
+    rows: Iterable[Row],
+    amounts_micro: Mapping[int, int],
+    told: Iterable[outbox.Entry],
+    *,
+    revision: int,
+    recorded_at: datetime,
+) -> bool:
+    """Write new charges with their amounts by account id and their events: one statement, one transaction.
 
-    revision: int
-    inference_charge_ids: frozenset[str]
-
-
-async def insert(connection: Connection, rows: Iterable[Row], *, revision: int, recorded_at: datetime) -> Inserted:
-    """Write those charges that are not in the journal yet, if the rules still stand at `revision`.
-
-    Rows come in order of their charge id: two writers that meet on the same charges never wait crosswise.
+    Rows come in order of their charge id. False, and nothing is written, where the rules no longer stand at `revision`.
+    Raises UniqueViolationError, having written nothing, where one of the charges is in the journal already.
     """
-    columns = zip(*map(_values, rows), strict=True)
-    ((found, new),) = await connection.fetch(_INSERT, revision, *columns, recorded_at)
-    return Inserted(found, frozenset(new or ()))
+    posted: bool = await connection.fetchval(
+        _POST_GROUP,
+        revision,
+        recorded_at,
+        *zip(*map(_values, rows), strict=True),
+        amounts_micro.keys(),
+        amounts_micro.values(),
+        *outbox.outbox_columns(told),
+        current_traceparent(),
+    )
+    return posted
 
 
 def _values(row: Row) -> tuple[object, ...]:

@@ -1,7 +1,6 @@
-"""The writer's own connection, and the transaction of one group."""
+"""The writer's own connection, and how one group goes through it."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -15,12 +14,10 @@ from services.distribution.writer.ticket import Ticket
 
 _ACCOUNTS_MAX = 500_000
 
-# Plans made while tables were empty cost several times as much later. A transaction that this process left behind,
-# killed or cut off, must not block its successor for long.
-_SET_UP = "SET plan_cache_mode = force_custom_plan; SET idle_in_transaction_session_timeout = '10s'"
+# Plans of look-ups made while tables were empty cost several times as much later.
+_SET_UP = "SET plan_cache_mode = force_custom_plan"
 
-# Held shared by every group commit, and alone by whoever changes the rules: see the migration.
-_BEGIN = "BEGIN; SELECT pg_advisory_xact_lock_shared(1920298085, 1)"
+_TRIES_MAX = 10
 
 
 class RulesMoved(Exception):
@@ -28,7 +25,7 @@ class RulesMoved(Exception):
 
 
 class Written(NamedTuple):
-    """What one committed group came to: its rows as decided, and those that had been in the journal before."""
+    """What one group came to: its rows that were new, and the others as the journal has them."""
 
     rows: list[Row]
     earlier: dict[str, Posted]
@@ -42,6 +39,7 @@ class Session:
         self._revision = revision
         self._rules = revenue_rules
         self._account_ids: dict[str, int] = {}
+        self._expects_replays = False
 
     @classmethod
     async def open(cls, postgres: Postgres) -> Self:
@@ -64,33 +62,39 @@ class Session:
         self._connection.terminate()
 
     async def write(self, tickets: Iterable[Ticket], now: datetime) -> Written:
-        """Write one group in one transaction. Raises RulesMoved, having read them anew."""
+        """Write one group in one transaction. Raises RulesMoved, having read them anew.
+
+        Writes first and asks after: only where that fails because a charge was there before, the journal is asked which
+        ones they are, and the rest is written. While that happens (billing sends again what it sent) it is asked first.
+        """
         rows = posting.rows(tickets, self._rules)
+        earlier: dict[str, Posted] = {}
+        for _ in range(_TRIES_MAX):
+            if self._expects_replays:
+                earlier |= await self._find(rows)
+                rows = [row for row in rows if row.posted.inference_charge_id not in earlier]
+            try:
+                return Written(await self._post(rows, now), earlier)
+            except asyncpg.UniqueViolationError:
+                self._expects_replays = True
+        raise asyncpg.SerializationError("others keep writing the same charges")
+
+    async def _find(self, rows: Sequence[Row]) -> dict[str, Posted]:
+        found = await journal.find_posted(self._connection, [row.posted.inference_charge_id for row in rows])
+        self._expects_replays = bool(found)
+        return found
+
+    async def _post(self, rows: list[Row], now: datetime) -> list[Row]:
+        if not rows:
+            return rows
         amounts = posting.Amounts(rows)
         await self._open_accounts(amounts)
-        try:
-            async with _transaction(self._connection):
-                return Written(rows, await self._insert_and_post(rows, amounts, now))
-        except RulesMoved:
+        micro = {self._account_ids[name]: amount_micro for name, amount_micro in amounts.micro.items()}
+        told = posting.events(rows)
+        if not await journal.post_group(self._connection, rows, micro, told, revision=self._revision, recorded_at=now):
             self._revision, self._rules = await revenue.load(self._connection)
-            raise
-
-    async def _insert_and_post(self, rows: list[Row], amounts: posting.Amounts, now: datetime) -> dict[str, Posted]:
-        """Insert first and ask after: only what proves to be new moves balances and is told; the rest is returned."""
-        inserted = await journal.insert(self._connection, rows, revision=self._revision, recorded_at=now)
-        if inserted.revision != self._revision:
             raise RulesMoved
-        earlier: dict[str, Posted] = {}
-        new = inserted.inference_charge_ids
-        if len(new) < len(rows):
-            known = [row.posted.inference_charge_id for row in rows if row.posted.inference_charge_id not in new]
-            earlier = await journal.find_posted(self._connection, known)
-            rows = [row for row in rows if row.posted.inference_charge_id in new]
-            amounts = posting.Amounts(rows)
-        if rows:
-            micro = {self._account_ids[name]: amount_micro for name, amount_micro in amounts.micro.items()}
-            await accounts.add_and_tell(self._connection, micro, posting.events(rows), occurred_at=now)
-        return earlier
+        return rows
 
     async def _open_accounts(self, amounts: posting.Amounts) -> None:
         missing = {name: kind for name, kind in amounts.kinds.items() if name not in self._account_ids}
@@ -100,27 +104,3 @@ class Session:
             self._account_ids.clear()
             missing = amounts.kinds
         self._account_ids |= await accounts.open_accounts(self._connection, missing)
-
-
-@asynccontextmanager
-async def _transaction(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Commit, or leave nothing open: a connection that cannot even roll back is cut."""
-    try:
-        await connection.execute(_BEGIN)
-        yield
-        await connection.execute("COMMIT")
-    except (asyncpg.PostgresError, RulesMoved):
-        await _roll_back(connection)
-        raise
-    except BaseException:
-        connection.terminate()
-        raise
-
-
-async def _roll_back(connection: asyncpg.Connection) -> None:
-    try:
-        if connection.is_in_transaction():
-            await connection.execute("ROLLBACK")
-    except BaseException:
-        connection.terminate()
-        raise
