@@ -117,3 +117,7 @@ class LedgerUnreachable(Unavailable):
 
 class AttributionUnreachable(Unavailable):
     """The payer's attribution cannot be learnt now; send the same charge again."""
+
+
+class InsufficientBalance(FailedPrecondition):
+    """An account does not hold that much."""

@@ -147,6 +147,18 @@ class AccountKind(StrEnum):
     CREATOR_HELD = "creator_held"
     OPERATING = "operating"
     PAYOUT_RESERVE = "payout_reserve"
+    IN_FLIGHT = "in_flight"
+    SENT = "sent"
+    PROVIDER_FEES = "provider_fees"
+    PAID_OUT = "paid_out"
+    CLAWBACK_LOSS = "clawback_loss"
+    FORFEITED = "forfeited"
+    PROMOTIONAL_SPEND = "promotional_spend"
+    MARKETING = "marketing"
+    SCORE_REWARDS = "score_rewards"
+    CAMPAIGN_AVAILABLE = "campaign_available"
+    CAMPAIGN_RESERVED = "campaign_reserved"
+    CREDITS = "credits"
 
 
 RECEIPTS = "platform:receipts"
