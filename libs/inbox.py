@@ -105,23 +105,24 @@ class Inbox:
             last = await self._apply(subscription, partition, ordered[:BATCH_MAX])
             ordered = [event for event in ordered if event.position > last]
             if ordered and ordered[0].position > last + 1:
-                await self.catch_up(subscription, partition, last, ordered[0].position - 1)
-                last = await self.position(subscription, partition)
-                ordered = [event for event in ordered if event.position > last]
-                if ordered and ordered[0].position > last + 1:
+                before = ordered[0].position - 1
+                last = await self.catch_up(subscription, partition, last, before)
+                if last < before:
                     raise EventsMissing(topic=subscription.topic.name, partition=partition, after=last)
+                ordered = [event for event in ordered if event.position > last]
 
-    async def catch_up(self, subscription: Subscription[Any], partition: int, last: int, head: int) -> None:
-        """Fetches and applies, from the publisher, what follows on a position up to another one."""
+    async def catch_up(self, subscription: Subscription[Any], partition: int, last: int, head: int) -> int:
+        """Fetches and applies, from the publisher, what follows on a position up to another one; returns how far."""
         while last < head:
             request = events_pb2.ListEventsRequest(
                 topic=subscription.topic.name, partition=partition, after_position=last, page_size=BATCH_MAX
             )
             page = (await subscription.log.ListEvents(request, timeout=_LOG_TIMEOUT_S)).events
             if not page:
-                return
+                break
             log.info("fetched what was missing", topic=request.topic, partition=partition, after=last, events=len(page))
             last = await self._apply(subscription, partition, page)
+        return last
 
     async def position(self, subscription: Subscription[Any], partition: int) -> int:
         """The last position applied; 0 for none."""
