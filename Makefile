@@ -2,7 +2,6 @@
 .POSIX:
 .SILENT:
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-print-directory
 
 VENV = .venv
 PY = "$(VENV)/bin/python"

@@ -95,6 +95,8 @@ def down(state: State) -> None:
         if time.monotonic() > deadline and record:
             os.kill(record["pid"], signal.SIGKILL)
         time.sleep(POLL_SECONDS)
+    while state.read_record():  # the lock is gone a moment before the process
+        time.sleep(POLL_SECONDS)
     if state.directory.exists():
         left = state.end_leftovers()
         asked = asked or left > 0
@@ -104,7 +106,7 @@ def down(state: State) -> None:
 def serve(state: State) -> None:
     """Runs the stack in the foreground until SIGTERM or Ctrl-C."""
     state.make()
-    if not state.try_lock():
+    if not state.try_lock(within_seconds=1):
         raise Trouble("The stack is up already: `make down` ends it.")
     state.record("starting")
     stop_on_signals()

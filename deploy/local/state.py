@@ -58,15 +58,22 @@ class State:
             _write(path, kept, mode=0o600)
         return kept
 
-    def try_lock(self) -> bool:
-        """True when this process is now the one that runs the stack; the kernel gives the lock back at its end."""
+    def try_lock(self, within_seconds: float = 0) -> bool:
+        """True when this process is now the one that runs the stack; the kernel gives the lock back at its end.
+
+        Give a moment when it matters: whoever asks `is_running` holds the lock for an instant.
+        """
+        deadline = time.monotonic() + within_seconds
         self._lock = (self.directory / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            self._lock = None
-        return self._lock is not None
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.005)
+                    continue
+                self.unlock()
+            return self._lock is not None
 
     def unlock(self) -> None:
         if self._lock is not None:
