@@ -36,7 +36,12 @@ class Stack:
         )
         while not self._state.is_running() and self._supervisor.poll() is None:
             time.sleep(0.02)
-        self.line = self.up()
+        try:
+            self.line = self.up()
+        except BaseException:
+            self._supervisor.terminate()
+            self._supervisor.wait(60)
+            raise
 
     def up(self) -> dict[str, Any]:
         """Waits until everything is ready, and returns the line that tells where."""
