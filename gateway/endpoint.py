@@ -20,6 +20,7 @@ from gateway.problems import (
     BodyTooSlow,
     BodyUnexpected,
     MediaTypeUnsupported,
+    Problem,
     RequestTooSlow,
     ScopeMissing,
 )
@@ -75,15 +76,18 @@ def endpoint(route: Route, gate: Gate) -> Serve:
         client = request[CLIENT]
         caller = await _admit(route, gate.tokens, request)
         headers = await gate.limiter.admit(route.limited, account=caller.account_id, address=client.network)
-        call = Call(
-            room=gate.room,
-            caller=caller,
-            client=client,
-            body=await _body(route, gate.bounds, request),
-            query=_query(route, request),
-        )
-        answer = await _handled(route, gate.bounds, call)
-        response = _response(answer)
+        try:
+            call = Call(
+                room=gate.room,
+                caller=caller,
+                client=client,
+                body=await _body(route, gate.bounds, request),
+                query=_query(route, request),
+            )
+            response = _response(await _handled(route, gate.bounds, call))
+        except Problem as problem:
+            problem.headers |= headers
+            raise
         response.headers.update(headers)
         return response
 
@@ -102,10 +106,11 @@ async def _admit(route: Route, tokens: Tokens, request: web.Request) -> Caller:
 
 
 def _query(route: Route, request: web.Request) -> object:
+    pairs = list(request.rel_url.query.items())
     if route.query is None:
-        refuse_query(request.rel_url.query)
+        refuse_query(pairs)
         return None
-    return read_query(request.rel_url.query, route.query)
+    return read_query(pairs, route.query)
 
 
 async def _body(route: Route, bounds: Bounds, request: web.Request) -> object:

@@ -2,11 +2,11 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Never, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from multidict import MultiMapping
 
 from gateway.problems import BodyInvalid, BodyMalformed, Problem, QueryInvalid
 from gateway.schemas.problem import FieldProblem
@@ -33,12 +33,13 @@ def read_body(raw: bytes, shape: type[ShapeT]) -> ShapeT:
         raise BodyInvalid(errors=(FieldProblem(pointer=pointer, detail=detail),)) from None
 
 
-def read_query(query: MultiMapping[str], shape: type[ShapeT]) -> ShapeT:
-    """Query parameters; raises QueryInvalid for one that is unknown, given twice or not of the shape."""
-    for name in query:
-        if len(query.getall(name)) > 1:
+def read_query(pairs: Sequence[tuple[str, str]], shape: type[ShapeT]) -> ShapeT:
+    """Query parameters as they came; raises QueryInvalid for one that is unknown, given twice or not of the shape."""
+    wanted: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in wanted:
             raise _bad_query(name, "Given more than once.")
-    wanted: dict[str, Any] = dict(query)
+        wanted[name] = value
     for field in msgspec.structs.fields(shape):
         # Lax conversion would take "1e2" and "5.0" for whole numbers.
         text = wanted.get(field.encode_name)
@@ -51,9 +52,9 @@ def read_query(query: MultiMapping[str], shape: type[ShapeT]) -> ShapeT:
         raise _bad_query(where[0] if where else "", detail) from None
 
 
-def refuse_query(query: MultiMapping[str]) -> None:
+def refuse_query(pairs: Sequence[tuple[str, str]]) -> None:
     """Raises QueryInvalid where a route that takes no parameters is given one."""
-    for name in query:
+    for name, _ in pairs:
         raise _bad_query(name, "Unknown.")
 
 

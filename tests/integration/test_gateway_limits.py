@@ -79,7 +79,7 @@ async def test_a_window_moves(redis_url: str) -> None:
 async def test_the_keys_name_nobody_and_do_not_stay(limiter: Limiter, redis_url: str) -> None:
     await limiter.admit(Limited.REGISTER, account="alice@example.org", address="198.51.100.7")
     redis = open_redis(redis_url)
-    keys: list[bytes] = list(await redis.keys())
+    keys = [key for key in await redis.keys() if isinstance(key, bytes)]
     assert len(keys) == 2
     assert not [key for key in keys if b"alice" in key or b"198." in key]
     assert all([0 < await redis.ttl(key) <= 60 for key in keys])

@@ -116,6 +116,7 @@ async def test_a_services_refusal_is_told_with_its_reason(
     assert (answer.status, answer.code) == (status, code)
     assert answer.json["detail"] == str(refusal)
     assert ("Retry-After" in answer.headers) == (status == 503)
+    assert answer.headers["RateLimit"].startswith('"account";r=')
 
 
 async def test_a_field_that_a_service_complains_of_is_pointed_at(
