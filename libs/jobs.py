@@ -53,12 +53,15 @@ class Jobs:
         self._poll_seconds = poll_seconds
         self._name = name
         self._rests: dict[str, _Rest] = {}
+        self._last_runs: dict[str, datetime] = {}
 
     async def run(self) -> None:
         """Leads when it can; never returns."""
         await lead(self._postgres, self._name, self._work)
 
     async def _work(self, connection: asyncpg.Connection) -> None:
+        # Whoever led meanwhile knows better.
+        self._last_runs.clear()
         while True:
             await self.run_due(connection)
             await asyncio.sleep(self._poll_seconds)
@@ -66,15 +69,19 @@ class Jobs:
     async def run_due(self, connection: asyncpg.Connection) -> None:
         """Runs what is due. A job that fails is tried again at a later wake, and does not stop the others."""
         now = self._clock.now()
-        due = [
-            [(instant, job) for instant in periods(await _last_run(connection, job, now), now, job.every)]
-            for job in self._jobs
-            if job.name not in self._rests or self._rests[job.name].is_over
-        ]
+        due = [await self._due(connection, job, now) for job in self._jobs]
         failed: set[str] = set()
         for instant, job in heapq.merge(*due, key=operator.itemgetter(0)):
             if job.name not in failed and not await self._run_period(connection, job, instant):
                 failed.add(job.name)
+
+    async def _due(self, connection: asyncpg.Connection, job: Job, now: datetime) -> list[tuple[datetime, Job]]:
+        rest, remembered = self._rests.get(job.name), self._last_runs.get(job.name)
+        if (rest and not rest.is_over) or (remembered and now - remembered < job.every):
+            return []
+        # Asked through the connection that holds the lead: who has lost it learns so before it runs anything.
+        last_run = self._last_runs[job.name] = await _last_run(connection, job, now)
+        return [(instant, job) for instant in periods(last_run, now, job.every)]
 
     async def _run_period(self, connection: asyncpg.Connection, job: Job, due: datetime) -> bool:
         labels = (self._postgres.schema, job.name)
@@ -88,8 +95,8 @@ class Jobs:
             before = self._rests.get(job.name)
             self._rests[job.name] = before.longer() if before else _Rest(self._poll_seconds)
             return False
-        # Through the connection that holds the lead: who has lost it learns so here.
         await connection.execute("UPDATE jobs SET last_run = $2 WHERE name = $1", job.name, due)
+        self._last_runs[job.name] = due
         self._rests.pop(job.name, None)
         return True
 
