@@ -9,6 +9,7 @@ from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard import consumers, servicer
 from services.leaderboard.board import Board
+from services.leaderboard.jobs import CatchingUp
 from services.leaderboard.settings import Settings
 
 
@@ -16,8 +17,9 @@ async def wire(app: App) -> None:
     """Ties the doors of leaderboard to its database and to Redis."""
     settings = Settings.read()
     postgres = await app.open_postgres("leaderboard", Path(__file__).parent / "migrations")
-    board = Board(postgres, app.clock, settings.redis_url, settings.board_cache_seconds)
+    board = Board(postgres, settings.redis_url, settings.board_cache_seconds)
     app.on_close(board.close)
+    app.run(board.run, "boards")
     referral = ReferralServiceStub(app.channel("referral"))
     door = unserved(servicer.LeaderboardServicer, "This read comes with a later version.")
     app.serve(
@@ -27,11 +29,12 @@ async def wire(app: App) -> None:
         servicer.CALLERS,
     )
     app.relay(postgres)
-    app.consume(
-        consumers.subscriptions(
-            EventLogServiceStub(app.channel("referral")), EventLogServiceStub(app.channel("distribution"))
-        )
+    subscriptions = consumers.subscriptions(
+        EventLogServiceStub(app.channel("referral")), EventLogServiceStub(app.channel("distribution"))
     )
+    app.consume(subscriptions)
+    logs = {subscription.topic.name: subscription.log for subscription in subscriptions}
+    app.run(CatchingUp(postgres, app.clock, logs, settings.catching_up_poll_seconds).run, "catching up")
 
 
 if __name__ == "__main__":

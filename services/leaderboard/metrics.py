@@ -1,7 +1,13 @@
 """What leaderboard counts."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 APPLIED = Counter("creator_leaderboard_applied_total", "Facts applied, by kind.", ["kind"])
 REFRESH_SECONDS = Histogram("creator_leaderboard_refresh_seconds", "Time to bring a board in Redis up to date.")
+REFRESHES = Counter(
+    "creator_leaderboard_refreshes_total", "Boards brought up to date, by changes or made anew.", ["how"]
+)
 FALLBACKS = Counter("creator_leaderboard_fallback_reads_total", "Reads answered from PostgreSQL because Redis did not.")
+CAUGHT_UP = Gauge(
+    "creator_leaderboard_caught_up_timestamp_seconds", "Business time up to which every event is known to be applied."
+)

@@ -23,25 +23,6 @@ class Window:
     start: date
 
 
-@dataclass(frozen=True, slots=True)
-class Referred:
-    """A referee was bound."""
-
-    referrer_ref: UUID
-    registered_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Earned:
-    """A charge gave its referrer a share; `parts` divides it among the models that answered."""
-
-    referrer_ref: UUID
-    finalized_at: datetime
-    earned_micro: int
-    model: str
-    parts: tuple[tuple[str, int], ...]
-
-
 @dataclass(slots=True)
 class Rise:
     """What a batch adds to one creator in one window."""
@@ -50,6 +31,14 @@ class Rise:
     earned_micro: int = 0
     referred_at: datetime | None = None
     earned_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Days with a referral that follow on each other."""
+
+    first: date
+    last: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +61,19 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a board, the instant it was read at, and whether more follows."""
+    """A part of a board, the instant up to which every event is in it, and whether more follows."""
 
     rows: tuple[Ranked, ...]
     as_of: datetime
     more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What is shown of a creator beside its place; an empty name is none."""
+
+    display_name: str = ""
+    run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ def _key(value: str) -> Secret:
 
 @environ.config(prefix="", frozen=True)
 class Settings(Base):
-    """How old a board may be, and what pseudonyms are made with."""
+    """How old a board may be, what pseudonyms are made with, and how often progress is looked at."""
 
     board_cache_seconds: float = environ.var("60", converter=seconds(0, 3600), help="Age of a board, in real time.")
     pseudonym_key: Secret = environ.var(converter=_key, help="Changing it renames everybody without a name.")
     redis_url: Secret = environ.var("", converter=Secret, help="Without it every read goes to PostgreSQL.")
+    catching_up_poll_seconds: float = environ.var("2", converter=seconds(0.01, 600), help="How often `as_of` moves on.")

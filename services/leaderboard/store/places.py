@@ -1,13 +1,13 @@
 """SQL of places: what counts on boards."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
 from asyncpg import Record
 
 from libs.postgres import Connection
-from services.leaderboard.model import Place, Ranked, Rise, Window
+from services.leaderboard.model import Face, Place, Ranked, Rise, Run, Window
 
 # Without a referral, who earned its newest share first stands higher.
 _PLACE = "creator_ref, referral_count, earned_micro, coalesce(referred_at, earned_at) AS reached_at"
@@ -55,15 +55,24 @@ async def oldest_running(connection: Connection) -> int:
     return int(oldest)
 
 
-async def changed_since(connection: Connection, window: Window, oldest: int) -> list[Place]:
-    """Places changed by a transaction at or after `oldest`; all of them for 0. Some may come again, none is missed."""
+async def changed_since(connection: Connection, window: Window, oldest: int, limit: int) -> list[Place]:
+    """Places changed by a transaction at or after `oldest`. Some may come again, none is missed. Reads the window."""
     rows = await connection.fetch(
-        f"SELECT {_PLACE} FROM places WHERE {_WINDOW} AND changed_by >= $3::text::xid8",  # noqa: S608 - constants
+        f"SELECT {_PLACE} FROM places WHERE {_WINDOW} AND changed_by >= $3::text::xid8 LIMIT $4",  # noqa: S608 - constants
         int(window.timeframe),
         window.start,
         str(oldest),
+        limit,
     )
     return [_place(row) for row in rows]
+
+
+async def every(connection: Connection, window: Window, chunk: int) -> AsyncIterator[list[Place]]:
+    """All places of a window in no order, a chunk at a time; within a transaction."""
+    query = f"SELECT {_PLACE} FROM places WHERE {_WINDOW}"  # noqa: S608 - constants
+    cursor = await connection.cursor(query, int(window.timeframe), window.start)
+    while rows := await cursor.fetch(chunk):
+        yield [_place(row) for row in rows]
 
 
 async def page(connection: Connection, window: Window, after: Place | None, size: int) -> list[Ranked]:
@@ -105,32 +114,41 @@ async def around(connection: Connection, window: Window, creator_ref: UUID, neig
     return [Ranked(row["rank"], _place(row)) for row in rows]
 
 
-async def add_referral_days(connection: Connection, days: Sequence[tuple[UUID, date]]) -> None:
-    wanted = sorted(set(days))
+async def add_referral_days(connection: Connection, days: Mapping[UUID, set[date]]) -> None:
+    """Marks days on which creators brought somebody, in the order of the surrogate; marking again changes nothing."""
+    rows = sorted(days.items())
     await connection.execute(
         """
-        INSERT INTO referral_days (creator_ref, day) SELECT * FROM unnest($1::uuid[], $2::date[])
-        ON CONFLICT (creator_ref, day) DO NOTHING
+        INSERT INTO referral_days (creator_ref, days)
+        SELECT * FROM unnest($1::uuid[], $2::text[]::datemultirange[])
+        ON CONFLICT (creator_ref) DO UPDATE SET days = referral_days.days + excluded.days
+        WHERE NOT referral_days.days @> excluded.days
         """,
-        [creator_ref for creator_ref, _ in wanted],
-        [day for _, day in wanted],
+        [creator_ref for creator_ref, _ in rows],
+        ["{" + ",".join(f"[{day},{day}]" for day in sorted(marked)) + "}" for _, marked in rows],
     )
 
 
-async def last_runs(connection: Connection, creator_refs: Sequence[UUID]) -> dict[UUID, tuple[date, int]]:
-    """The newest day with a referral of each creator, and how many days follow on each other up to it."""
+async def faces(connection: Connection, creator_refs: Sequence[UUID]) -> dict[UUID, Face]:
+    """Names of those who show one, and the newest run of days with a referral of each."""
     rows = await connection.fetch(
         """
-        SELECT DISTINCT ON (creator_ref) creator_ref, max(day) AS last_day, count(*) AS length
-        FROM (
-            SELECT creator_ref, day, day - (row_number() OVER (PARTITION BY creator_ref ORDER BY day))::int AS run
-            FROM referral_days WHERE creator_ref = ANY ($1::uuid[])
-        ) AS days
-        GROUP BY creator_ref, run ORDER BY creator_ref, max(day) DESC
+        SELECT creator_ref, coalesce(display_name, '') AS display_name, first_day, last_day
+        FROM unnest($1::uuid[]) AS wanted (creator_ref)
+        LEFT JOIN profiles ON account_ref = creator_ref
+        LEFT JOIN LATERAL (
+            SELECT lower(run) AS first_day, upper(run) - 1 AS last_day
+            FROM referral_days, unnest(days) AS run
+            WHERE referral_days.creator_ref = wanted.creator_ref ORDER BY run DESC LIMIT 1
+        ) AS newest ON true
         """,
         creator_refs,
     )
-    return {row["creator_ref"]: (row["last_day"], row["length"]) for row in rows}
+    return {row["creator_ref"]: Face(row["display_name"], _run(row)) for row in rows}
+
+
+def _run(row: Record) -> Run | None:
+    return Run(row["first_day"], row["last_day"]) if row["last_day"] else None
 
 
 def _place(row: Record) -> Place:

@@ -1,6 +1,5 @@
 """SQL of accounts and profiles: what is known of a person, and can be erased."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -48,12 +47,3 @@ async def save(connection: Connection, profile: Profile, now: datetime) -> None:
         profile.revision,
         now,
     )
-
-
-async def names_of(connection: Connection, account_refs: Sequence[UUID]) -> dict[UUID, str]:
-    """The names of those who show one."""
-    rows = await connection.fetch(
-        "SELECT account_ref, display_name FROM profiles WHERE account_ref = ANY ($1::uuid[]) AND display_name <> ''",
-        account_refs,
-    )
-    return {row["account_ref"]: row["display_name"] for row in rows}

@@ -1,0 +1,12 @@
+"""How far the boards know."""
+
+from datetime import datetime
+
+from libs.postgres import Postgres
+from services.leaderboard.store import progress
+
+
+async def mark_caught_up(postgres: Postgres, instant: datetime) -> None:
+    """Every event up to an instant is applied."""
+    async with postgres.transaction() as connection:
+        await progress.mark_caught_up(connection, instant)

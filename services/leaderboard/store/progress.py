@@ -1,0 +1,36 @@
+"""SQL of how far the events are applied."""
+
+from datetime import UTC, datetime
+
+from libs.postgres import Connection
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def positions(connection: Connection) -> dict[tuple[str, int], int]:
+    """The last position applied of each topic and partition."""
+    rows = await connection.fetch("SELECT topic, partition, position FROM inbox")
+    return {(row["topic"], row["partition"]): row["position"] for row in rows}
+
+
+async def mark_caught_up(connection: Connection, instant: datetime) -> None:
+    """Every event up to `instant` is applied; an earlier mark than the one there changes nothing."""
+    await connection.execute(
+        "UPDATE progress SET caught_up_at = $1 WHERE caught_up_at IS NULL OR caught_up_at < $1", instant
+    )
+
+
+async def as_of(connection: Connection) -> datetime:
+    """The instant up to which every event is applied.
+
+    As long as that was never known, the newest event that is applied; 1970 where there is none.
+    """
+    instant: datetime | None = await connection.fetchval(
+        """
+        SELECT coalesce(
+            caught_up_at,
+            (SELECT max(greatest(referred_at, earned_at)) FROM places WHERE timeframe = 4)
+        ) FROM progress
+        """
+    )
+    return instant or _EPOCH
