@@ -21,7 +21,6 @@ from services.distribution.commands.finalize import Finalizer, finalize, finaliz
 from services.distribution.model import Answer, Charge
 from services.distribution.servicer import distribution, ledger
 from services.distribution.settings import Settings
-from services.distribution.store import accounts
 from services.distribution.writer.group import GroupWriter
 from services.distribution.writer.ticket import Outcome
 from services.referral import servicer as referral_servicer
@@ -75,7 +74,7 @@ class Ledger:
         """What came of it in a word: the outcome, "REPLAYED", or the reason of the refusal."""
         try:
             answer = await self.finalize(one)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever comes of it
             return as_refusal(error).reason
         return "REPLAYED" if answer.replayed else answer.posted.decision.referrer_outcome.name
 
@@ -118,7 +117,9 @@ class Ledger:
         balances = await self.balances()
         assert balances == await self.entries()
         assert sum(balances.values()) == 0
-        charge_ids = [row["inference_charge_id"] for row in await self.rows("SELECT inference_charge_id FROM distributions")]
+        charge_ids = [
+            row["inference_charge_id"] for row in await self.rows("SELECT inference_charge_id FROM distributions")
+        ]
         assert await self.told() == Counter(charge_ids)
 
 

@@ -6,8 +6,9 @@ from typing import Final
 from libs.postgres import Postgres
 from libs.rpc.door import Context
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc
-from services.distribution.commands.finalize import Finalizer, finalize, finalize_batch
+from services.distribution.commands.finalize import Finalizer, Unread, finalize, finalize_batch
 from services.distribution.commands.stream import finalize_stream
+from services.distribution.model import Charge
 from services.distribution.rules import queries, refusals
 from services.distribution.rules.charges import check_batch_size
 from services.distribution.servicer.messages import read_charge, write_answer, write_distribution, write_result
@@ -61,7 +62,7 @@ class DistributionServicer(distribution_pb2_grpc.DistributionServiceServicer):
         async def write(charge_id: str, outcome: Outcome) -> None:
             await context.write(distribution_pb2.FinalizeStreamResponse(result=write_result(charge_id, outcome)))
 
-        charges = (read_charge(message.charge) async for message in request_iterator)
+        charges = _charges(request_iterator)
         await finalize_stream(self._finalizer, charges, write, in_flight_max=self._in_flight_max)
 
     async def GetDistribution(
@@ -72,3 +73,8 @@ class DistributionServicer(distribution_pb2_grpc.DistributionServiceServicer):
         if found is None:
             raise refusals.DistributionUnknown
         return distribution_pb2.GetDistributionResponse(distribution=write_distribution(found))
+
+
+async def _charges(messages: AsyncIterator[distribution_pb2.FinalizeStreamRequest]) -> AsyncIterator[Charge | Unread]:
+    async for message in messages:
+        yield read_charge(message.charge)
