@@ -66,6 +66,8 @@ class Ledger:
     referral: "RunningReferral"
     stub: distribution_pb2_grpc.DistributionServiceStub
     balances_stub: ledger_pb2_grpc.LedgerServiceStub
+    stop: Callable[[], None]
+    """Ends the background parts, as a crash or a SIGTERM would."""
 
     async def finalize(self, one: Charge) -> Answer:
         return await finalize(self.finalizer, one)
@@ -183,7 +185,7 @@ async def ledger_running(dsn: str, referral: RunningReferral, **changed: str) ->
         finalizer = Finalizer(clock, attributions, writer, own)
         _serve(server, postgres, clock, finalizer, own, stub)
         async with (
-            _running(attributions.run, writer.run),
+            _running(attributions.run, writer.run) as stop,
             _serving(server),
             rpc.channel(f"127.0.0.1:{server.port}", caller="billing") as billing,
             rpc.channel(f"127.0.0.1:{server.port}", caller="gateway") as gateway,
@@ -198,6 +200,7 @@ async def ledger_running(dsn: str, referral: RunningReferral, **changed: str) ->
                 referral,
                 distribution_pb2_grpc.DistributionServiceStub(billing),
                 ledger_pb2_grpc.LedgerServiceStub(gateway),
+                stop,
             )
 
 
@@ -235,12 +238,16 @@ async def _serving(server: rpc.Server) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _running(*parts: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _running(*parts: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[Callable[[], None]]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part()) for part in parts]
-        yield
-        for task in tasks:
-            task.cancel()
+
+        def stop() -> None:
+            for task in tasks:
+                task.cancel()
+
+        yield stop
+        stop()
 
 
 def request(one: Charge, finalized_at: datetime | None = None) -> distribution_pb2.FinalizeRequest:

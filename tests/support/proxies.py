@@ -10,19 +10,17 @@ class Proxy:
     """Forwards TCP to one server. While it is `mute`, what the server says does not get through."""
 
     def __init__(self, host: str, port: int) -> None:
+        self.port = 0
         self._to = (host, port)
         self._server: asyncio.Server | None = None
         self._pairs: set[asyncio.StreamWriter] = set()
         self._speaks = asyncio.Event()
         self._speaks.set()
 
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        """Listens, after a stop on the same port as before."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def mute(self) -> None:
         self._speaks.clear()

@@ -191,11 +191,14 @@ class GroupWriter:
     def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         """End a ticket and those that follow it: they are the same charge again, or another one under its id."""
         ticket.settle(outcome)
+        others: list[Ticket] = []
         for follower in ticket.followers or ():
             if isinstance(outcome, Answer):
                 follower.settle(charges.replay(outcome.posted, follower.fingerprint))
             elif isinstance(outcome, Unavailable) or follower.fingerprint == ticket.fingerprint:
                 follower.settle(outcome)
             else:
-                self._queue.appendleft(follower)
-                self._work.set()
+                others.append(follower)
+        if others:
+            self._queue.extendleft(reversed(others))
+            self._work.set()
