@@ -100,8 +100,10 @@ return 1
 _FINISH = """
 if not agrees() then return 0 end
 redis.call('HSET', about, 'as_of_us', ARGV[3], 'seen', ARGV[4])
-redis.call('SET', fresh, '', 'PX', ARGV[5])
-redis.call('SET', current, '', 'PX', 2 * ARGV[5])
+if tonumber(ARGV[5]) > 0 then
+    redis.call('SET', fresh, '', 'PX', ARGV[5])
+    redis.call('SET', current, '', 'PX', 2 * ARGV[5])
+end
 for _, key in ipairs({order, places, about}) do redis.call('EXPIRE', key, ARGV[6]) end
 redis.call('DEL', lock)
 return 1
@@ -232,9 +234,9 @@ class Cache:
             return Lease(self._client, self._scripts, window, token)
         return None
 
-    async def is_fresh(self, window: Window) -> bool:
-        """Whether the board needs no refresh."""
-        return bool(await self._client.exists(_key(window, "fresh")))
+    async def is_leased(self, window: Window) -> bool:
+        """Whether somebody refreshes the board now."""
+        return bool(await self._client.exists(_key(window, "lock")))
 
 
 def _reading(reply: list[Any]) -> Reading | None:

@@ -41,7 +41,7 @@ class Board:
         self._postgres = postgres
         self._cache = Cache(redis_url) if redis_url else None
         # In real time; 0 means to be refreshed for every read.
-        self._cache_ms = max(1, int(cache_seconds * 1000))
+        self._cache_ms = int(cache_seconds * 1000)
         self._shunned_until = 0.0
         self._wanted: asyncio.Queue[Window] = asyncio.Queue()
         self._under_way: dict[Window, asyncio.Future[None]] = {}
@@ -145,7 +145,7 @@ class Board:
 
     async def _watch(self, cache: Cache, window: Window) -> None:
         give_up = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < give_up and not await cache.is_fresh(window):  # noqa: ASYNC110 - asks Redis
+        while time.monotonic() < give_up and await cache.is_leased(window):  # noqa: ASYNC110 - asks Redis
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _bring_up_to_date(self, lease: Lease, window: Window) -> None:

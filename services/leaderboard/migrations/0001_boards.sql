@@ -16,6 +16,7 @@ CREATE TABLE profiles (
 -- One row per creator and window. No index on what orders a board: every charge changes it, and a change of what is not
 -- indexed stays within its page. A table per timeframe, so that reading one window passes few rows of others.
 CREATE TABLE places (
+    -- 1 daily, 2 weekly, 3 monthly, 4 all time, which begins at -infinity.
     timeframe smallint NOT NULL,
     window_start date NOT NULL,
     creator_ref uuid NOT NULL,
