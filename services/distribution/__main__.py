@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.distribution.v1 import distribution_pb2_grpc, ledger_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.attribution import Attributions
 from services.distribution.commands.finalize import Finalizer
+from services.distribution.jobs import all_jobs
 from services.distribution.servicer import distribution, ledger
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
@@ -29,11 +31,14 @@ async def wire(app: App) -> None:
     )
     app.serve(
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
-        ledger.LedgerServicer(postgres, app.clock, referral),  # type: ignore[abstract] # the rest is UNIMPLEMENTED
+        unserved(ledger.LedgerServicer, "This read comes with a later version.")(
+            postgres, app.clock, referral, settlement_delay=settings.settlement_delay, hold=settings.earnings_hold
+        ),
         "creator.distribution.v1.LedgerService",
         ledger.CALLERS,
     )
     app.relay(postgres)
+    app.jobs(all_jobs(postgres, settings))
     app.run(attributions.run, "attribution")
     app.run(writer.run, "writer")
 

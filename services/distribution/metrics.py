@@ -20,6 +20,7 @@ GROUP_SECONDS = Histogram(
     "Time of a group commit, from the first statement to the commit.",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
+SETTLED = Counter("creator_distribution_settled_micro_total", "Earnings settled, in micro-USD.")
 WAITING = Gauge("creator_distribution_waiting_charges", "Charges that wait for the next group commit.")
 BISECTED = Counter("creator_distribution_bisected_groups_total", "Group commits that failed and were tried in halves.")
 LOST = Counter("creator_distribution_writer_losses_total", "Times the writer lost its database.")

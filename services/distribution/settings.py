@@ -1,5 +1,7 @@
 """What differs between deployments of distribution."""
 
+from datetime import timedelta
+
 import environ
 
 from libs.settings import Secret, flag, seconds, whole
@@ -25,9 +27,21 @@ class Settings(Base):
     attribution_window_months: int = environ.var("12", converter=whole(1, 120))
     attribution_cache_max: int = environ.var("200000", converter=whole(1, 10_000_000))
     attribution_wait_seconds: float = environ.var("2", converter=seconds(0.05, 30))
+    settlement_delay_seconds: int = environ.var("172800", converter=whole(0, 86_400 * 60))
+    earnings_hold_seconds: int = environ.var("1209600", converter=whole(0, 86_400 * 366))
     group_commit_max: int = environ.var("512", converter=whole(1, 512), help="Charges in one transaction.")
     ledger_queue_max: int = environ.var("8192", converter=whole(512, 1_000_000), help="Charges that may wait for it.")
     ledger_patience_seconds: float = environ.var(
         "5", converter=seconds(0.1, 60), help="How long a charge waits for a database that is away."
     )
     stream_in_flight_max: int = environ.var("1024", converter=whole(1, 100_000), help="Unanswered charges of a stream.")
+
+    @property
+    def settlement_delay(self) -> timedelta:
+        """How long after the money behind it cleared a share settles."""
+        return timedelta(seconds=self.settlement_delay_seconds)
+
+    @property
+    def earnings_hold(self) -> timedelta:
+        """How long after its accrual a share may not be paid out."""
+        return timedelta(seconds=self.earnings_hold_seconds)

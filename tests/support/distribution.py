@@ -14,6 +14,7 @@ from libs.clock import ManualClock
 from libs.postgres import Postgres
 from libs.refusals import Refusal
 from libs.rpc.errors import as_refusal
+from libs.rpc.unserved import unserved
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc, events_pb2, ledger_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.attribution import Attributions
@@ -71,6 +72,10 @@ class Ledger:
 
     async def finalize(self, one: Charge) -> Answer:
         return await finalize(self.finalizer, one)
+
+    def forget(self, payer: str) -> None:
+        """Drops a payer from memory, as an eviction would."""
+        self.attributions._known.pop(payer)
 
     async def try_finalize(self, one: Charge) -> str:
         """What came of it in a word: the outcome, "REPLAYED", or the reason of the refusal."""
@@ -132,6 +137,7 @@ class RunningReferral:
     commands: referrals.Referral
     server: rpc.Server
     asked: list[str] = field(default_factory=list)
+    calls: int = 0
 
     async def refer(self, payer: str, registered_at: datetime, referrer: str = "creator") -> str:
         """Binds a payer to a referrer at an instant; answers the referrer's surrogate."""
@@ -145,10 +151,11 @@ class RunningReferral:
 class _Servicer(referral_servicer.ReferralServicer):
     """The real one, that also notes who was asked about."""
 
-    asked: list[str]
+    running: RunningReferral
 
     async def ResolveAttribution(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
-        self.asked += request.account_ids
+        self.running.asked += request.account_ids
+        self.running.calls += 1
         return await super().ResolveAttribution(request, context)
 
 
@@ -158,7 +165,7 @@ async def referral_running(dsn: str) -> AsyncIterator[RunningReferral]:
         server = _server("referral")
         servicer = _Servicer(commands.postgres, commands.clock, ReferralSettings.read({}))
         running = RunningReferral(commands, server)
-        servicer.asked = running.asked
+        servicer.running = running
         server.add(
             referral_pb2_grpc.add_ReferralServiceServicer_to_server,
             servicer,
@@ -214,10 +221,10 @@ def _serve(
         distribution.CALLERS,
         quiet=distribution.QUIET,
     )
-    balances: Any = ledger.LedgerServicer  # abstract in its stubs: not everything is served yet
+    reads = unserved(ledger.LedgerServicer, "not served")
     server.add(
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
-        balances(postgres, clock, stub),
+        reads(postgres, clock, stub, settlement_delay=own.settlement_delay, hold=own.earnings_hold),
         "creator.distribution.v1.LedgerService",
         ledger.CALLERS,
     )

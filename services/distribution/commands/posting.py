@@ -18,6 +18,7 @@ class Posting(NamedTuple):
     kind: TransferKind
     cause_id: str
     legs: Mapping[str, int]
+    transfer_id: UUID | None = None
 
 
 async def post(
@@ -29,17 +30,19 @@ async def post(
 
 async def post_many(connection: Connection, postings: Iterable[Posting], *, now: datetime) -> list[UUID]:
     """Posts several transfers; what they move together is checked and applied at once, in account-id order."""
-    wanted = [
-        Posting(each.kind, each.cause_id, {name: micro for name, micro in each.legs.items() if micro})
-        for each in postings
-    ]
+    wanted = [each._replace(legs={name: micro for name, micro in each.legs.items() if micro}) for each in postings]
     for posting in wanted:
         if not posting.legs or sum(posting.legs.values()) != 0:
             raise ValueError(f"legs of {posting.kind.name} do not balance")
     names = {name for posting in wanted for name in posting.legs}
     ids = await transfers.account_ids(connection, {name: kind_of(name) for name in names})
     made = [
-        transfers.Transfer(new_id(), each.kind, each.cause_id, {ids[name]: micro for name, micro in each.legs.items()})
+        transfers.Transfer(
+            each.transfer_id or new_id(),
+            each.kind,
+            each.cause_id,
+            {ids[name]: amount_micro for name, amount_micro in each.legs.items()},
+        )
         for each in wanted
     ]
     moved: Counter[int] = Counter()

@@ -1,6 +1,7 @@
 """What may be looked up."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from services.distribution.rules.refusals import (
     AccountNamesTooMany,
@@ -8,6 +9,8 @@ from services.distribution.rules.refusals import (
     LedgerAccountInvalid,
     LedgerPageInvalid,
     PayerInvalid,
+    RefInvalid,
+    RevisionInvalid,
 )
 from services.distribution.rules.texts import is_id
 
@@ -28,6 +31,21 @@ def check_account_id(account_id: str) -> str:
     if not is_id(account_id):
         raise PayerInvalid(field="account_id")
     return account_id
+
+
+def check_ref(account_ref: str, field: str) -> str:
+    """Return a surrogate in its one spelling; raises RefInvalid naming the field."""
+    try:
+        return str(UUID(account_ref))
+    except ValueError:
+        raise RefInvalid(field=field) from None
+
+
+def check_revision(revision: int) -> int:
+    """Return the revision of a standing; raises RevisionInvalid."""
+    if revision < 1:
+        raise RevisionInvalid(field="standing_revision")
+    return revision
 
 
 def check_account_names(names: Sequence[str]) -> list[str]:

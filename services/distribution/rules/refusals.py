@@ -121,3 +121,11 @@ class AttributionUnreachable(Unavailable):
 
 class InsufficientBalance(FailedPrecondition):
     """An account does not hold that much."""
+
+
+class RefInvalid(InvalidArgument):
+    """A surrogate is a UUID."""
+
+
+class RevisionInvalid(InvalidArgument):
+    """The revision of a standing counts from 1."""

@@ -1,5 +1,6 @@
 """creator.distribution.v1.LedgerService: what everybody has."""
 
+from datetime import timedelta
 from typing import Final
 
 from libs.clock import Clock
@@ -10,8 +11,8 @@ from protos.distribution.v1 import ledger_pb2, ledger_pb2_grpc
 from protos.referral.v1 import referral_pb2, referral_pb2_grpc
 from services.distribution.model import creator_account
 from services.distribution.rules import queries
-from services.distribution.servicer.messages import write_balances, write_families
-from services.distribution.store import accounts, attributions
+from services.distribution.servicer.messages import write_balances, write_earnings, write_families
+from services.distribution.store import accounts, attributions, earnings
 
 _READERS: Final = frozenset({"gateway", "payout", "score", "leaderboard"})
 _OPERATORS: Final = frozenset({"gateway"})
@@ -32,10 +33,20 @@ CALLERS: Final = {
 class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """creator.distribution.v1.LedgerService, as far as there is something to tell."""
 
-    def __init__(self, postgres: Postgres, clock: Clock, referral: referral_pb2_grpc.ReferralServiceStub) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        clock: Clock,
+        referral: referral_pb2_grpc.ReferralServiceStub,
+        *,
+        settlement_delay: timedelta,
+        hold: timedelta,
+    ) -> None:
         self._postgres = postgres
         self._clock = clock
         self._referral = referral
+        self._settlement_delay = settlement_delay
+        self._hold = hold
 
     async def GetBalances(
         self, request: ledger_pb2.GetBalancesRequest, context: Context
@@ -46,6 +57,19 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
             names += [creator_account(account_ref, part) for part in ("pending", "settled", "held")]
         async with self._postgres.connection() as connection:
             return ledger_pb2.GetBalancesResponse(balances=write_balances(await accounts.balances(connection, names)))
+
+    async def GetEarnings(
+        self, request: ledger_pb2.GetEarningsRequest, context: Context
+    ) -> ledger_pb2.GetEarningsResponse:
+        account_ref = await self._account_ref(queries.check_account_id(request.account_id))
+        now = self._clock.now()
+        if not account_ref:
+            return ledger_pb2.GetEarningsResponse(as_of=to_timestamp(now))
+        async with self._postgres.transaction(readonly=True) as connection:
+            found = await earnings.read(
+                connection, account_ref, now, settlement_delay=self._settlement_delay, hold=self._hold
+            )
+        return write_earnings(found)
 
     async def ListPlatformBalances(
         self, request: ledger_pb2.ListPlatformBalancesRequest, context: Context

@@ -8,6 +8,7 @@ from libs.timestamps import to_datetime, to_timestamp
 from protos.distribution.v1 import distribution_pb2, ledger_pb2
 from services.distribution.commands.finalize import Unread
 from services.distribution.model import Answer, Balance, Charge, Distribution, Family, Part
+from services.distribution.model.earnings import Earnings
 from services.distribution.rules import refusals
 from services.distribution.writer.ticket import Outcome
 
@@ -100,3 +101,28 @@ def write_families(families: Iterable[Family]) -> list[ledger_pb2.AccountFamily]
         ledger_pb2.AccountFamily(family=name, accounts=accounts, balance_micro=balance_micro)
         for name, accounts, balance_micro in families
     ]
+
+
+def write_earnings(found: Earnings) -> ledger_pb2.GetEarningsResponse:
+    """Pack the seven buckets."""
+    return ledger_pb2.GetEarningsResponse(
+        accrued_micro=found.accrued_micro,
+        pending_micro=found.pending_micro,
+        maturing_micro=found.maturing_micro,
+        withdrawable_micro=found.withdrawable_micro,
+        frozen_micro=found.frozen_micro,
+        held_micro=found.held_micro,
+        paid_out_micro=found.paid_out_micro,
+        reversed_micro=found.reversed_micro,
+        parts=[
+            ledger_pb2.EarningsPart(
+                bucket=ledger_pb2.EarningsBucket.ValueType(part.bucket),
+                amount_micro=part.amount_micro,
+                unlocks_at=to_timestamp(part.unlocks_at) if part.unlocks_at else None,
+                reason=ledger_pb2.LockReason.ValueType(part.reason),
+            )
+            for part in found.parts
+        ],
+        frozen=found.frozen,
+        as_of=to_timestamp(found.as_of),
+    )

@@ -32,7 +32,7 @@ async def list_platform(connection: Connection, prefix: str, after: str, limit: 
     rows = await connection.fetch(
         """
         SELECT name, balance_micro FROM accounts
-        WHERE name > $2 AND starts_with(name, $1) AND NOT starts_with(name, 'creator:')
+        WHERE name > $2 AND starts_with(name, $1) AND kind NOT LIKE 'creator%' AND kind <> 'credits'
         ORDER BY name LIMIT $3
         """,
         prefix,
@@ -46,7 +46,10 @@ async def families(connection: Connection) -> list[Family]:
     """Every kind of account summed; sums are NUMERIC, so they cannot overflow on the way."""
     rows = await connection.fetch(
         """
-        SELECT regexp_replace(min(name), '^(community|creator):[^:]*', '\\1:*') AS family, count(*), sum(balance_micro)
+        SELECT
+            CASE kind WHEN 'credits' THEN 'credits:*'
+                ELSE regexp_replace(min(name), '^(community|creator|campaign):[^:]*', '\\1:*') END AS family,
+            count(*), sum(balance_micro)
         FROM accounts GROUP BY kind ORDER BY 1
         """
     )
