@@ -172,7 +172,10 @@ async def parts(
         """
         SELECT 1 AS bucket, sum(amount_micro)::bigint AS amount_micro, max(unlocks_at) AS unlocks_at
         FROM (
-            SELECT amount_micro, greatest(cleared_at + $3::interval, accrued_at + $4::interval) AS unlocks_at
+            -- No date while a payment has not cleared; greatest() alone would pass over the null.
+            SELECT amount_micro,
+                CASE WHEN cleared_at IS NOT NULL THEN greatest(cleared_at + $3::interval, accrued_at + $4::interval) END
+                AS unlocks_at
             FROM pending_earnings WHERE creator_ref = $1
         ) AS pending
         GROUP BY date_trunc('day', unlocks_at, 'UTC')
