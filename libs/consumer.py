@@ -6,6 +6,7 @@ never comes back changes when an event is applied, never whether or how often.
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiokafka.structs import ConsumerRecord
 from google.protobuf.message import DecodeError
 from prometheus_client import Gauge
 
-from libs.inbox import Inbox, Subscription
+from libs.inbox import Inbox, Subscription, asking_the_log
 from libs.kafka import make_topics, stopped
 from libs.postgres import Postgres
 from libs.telemetry import logger
@@ -29,8 +30,14 @@ LAG = Gauge(
 
 _POLL_MS = 200
 _BUSY_POLL_MS = 10
+# Some brokers look for news only as often as this.
+_FETCH_WAIT_MS = 100
 _RECORDS_MAX = 2000
-_REQUEST_TIMEOUT_MS = 5000
+# As short as brokers allow: a killed member is missed that soon, and a group takes about half of it to form.
+_SESSION_TIMEOUT_MS = 6000
+# A broker answers who joins only when the whole group has joined.
+_REQUEST_TIMEOUT_MS = 3 * _SESSION_TIMEOUT_MS
+_SILENCE_S = 20.0
 _LOG_TIMEOUT_S = 10.0
 _COMMIT_EVERY_S = 1.0
 _WAIT_MAX_S = 5.0
@@ -56,6 +63,7 @@ class Consumer:
         self._heads_poll_seconds = heads_poll_seconds
         self._replication = replication
         self._silent = asyncio.Event()
+        self._heard_at: dict[str, float] = {}
 
     async def run(self) -> None:
         """Never returns; raises TooManyDeadLetters, and what is neither a fault nor an event's own, as a group."""
@@ -73,6 +81,7 @@ class Consumer:
         wait_s = 0.1
         while True:
             self._silent.clear()
+            self._heard_at.clear()
             client = AIOKafkaConsumer(
                 *self._subscriptions,
                 bootstrap_servers=self._bootstrap,
@@ -80,8 +89,9 @@ class Consumer:
                 auto_offset_reset="earliest",
                 enable_auto_commit=False,
                 request_timeout_ms=_REQUEST_TIMEOUT_MS,
-                session_timeout_ms=10_000,
-                heartbeat_interval_ms=2000,
+                session_timeout_ms=_SESSION_TIMEOUT_MS,
+                heartbeat_interval_ms=_SESSION_TIMEOUT_MS // 6,
+                fetch_max_wait_ms=_FETCH_WAIT_MS,
                 metadata_max_age_ms=5000,
             )
             try:
@@ -101,8 +111,10 @@ class Consumer:
         await make_topics(self._bootstrap, topics, self._replication)
         async with asyncio.timeout(2 * _REQUEST_TIMEOUT_MS / 1000):
             await client.start()
+        self._heard_at = dict.fromkeys(self._subscriptions, time.monotonic())
 
     async def _receive(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        self._heard_at[place.topic] = time.monotonic()
         subscription = self._subscriptions[place.topic]
         events = [event for record in records if (event := _event(record)) is not None]
         wait_s = 0.05
@@ -117,10 +129,7 @@ class Consumer:
             wait_s = min(2 * wait_s, _WAIT_MAX_S)
 
     async def _watch_heads(self, subscription: Subscription[Any]) -> None:
-        """Fetches what is missing at the start, and later whatever nothing brought for a whole interval.
-
-        In the latter case the broker has lost something, or its client has: it is connected to anew.
-        """
+        """Fetches what is missing at the start, and later whatever nothing brought for a whole interval."""
         seen: dict[int, int] | None = None
         while True:
             wait_s = self._heads_poll_seconds
@@ -128,7 +137,7 @@ class Consumer:
                 behind = await self._behind(subscription)
                 stuck = {each for each, (last, _) in behind.items() if seen is None or seen.get(each) == last}
                 if stuck and seen is not None:
-                    self._silent.set()
+                    self._suspect_the_broker(subscription)
                 for partition in stuck:
                     await self._inbox.catch_up(subscription, partition, *behind[partition])
                 seen = {each: last for each, (last, _) in behind.items()}
@@ -139,12 +148,21 @@ class Consumer:
                 wait_s = min(wait_s, _WAIT_MAX_S)
             await asyncio.sleep(wait_s * random.uniform(0.8, 1))  # noqa: S311 - jitter
 
+    def _suspect_the_broker(self, subscription: Subscription[Any]) -> None:
+        """There are events, and the broker brings none: it has lost something, or its client has. Connect anew."""
+        heard_at = self._heard_at.get(subscription.topic.name)
+        if heard_at is not None and time.monotonic() - heard_at > max(_SILENCE_S, self._heads_poll_seconds):
+            log.warning("the broker is silent", topic=subscription.topic.name)
+            self._silent.set()
+
     async def _behind(self, subscription: Subscription[Any]) -> dict[int, tuple[int, int]]:
         """The last position applied and the publisher's newest, of each partition of which it has more."""
         topic = subscription.topic.name
         request = events_pb2.ListHeadsRequest(topic=topic)
         behind = {}
-        for head in (await subscription.log.ListHeads(request, timeout=_LOG_TIMEOUT_S)).heads:
+        with asking_the_log():
+            heads = (await subscription.log.ListHeads(request, timeout=_LOG_TIMEOUT_S)).heads
+        for head in heads:
             last = await self._inbox.position(subscription, head.partition)
             LAG.labels(self._group, topic, head.partition).set(max(0, head.position - last))
             if last < head.position:
