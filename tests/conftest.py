@@ -15,6 +15,7 @@ from deploy.local.processes import Spec
 from tests.support.brokers import Broker
 from tests.support.databases import Databases
 from tests.support.eventually import eventually as poll
+from tests.support.stacks import Stack
 
 stubs.generate()  # so that plain `pytest` works from a fresh clone
 
@@ -36,7 +37,7 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_dsn(scratch: Path) -> Iterator[str]:
     """The superuser's address of a PostgreSQL server for this run of the tests."""
-    cluster = postgres.Cluster(scratch / "postgres", 0, secrets.token_hex(8), hasty=True, copies=scratch)
+    cluster = postgres.Cluster(scratch / "postgres", 0, secrets.token_hex(8), hasty=True)
 
     def on(port: int) -> Spec:
         cluster.port = port
@@ -109,3 +110,11 @@ def fresh_broker(tmp_path: Path) -> Iterator[Broker]:
 def eventually() -> Callable[..., Awaitable[object]]:
     """`await eventually(predicate, within=seconds)`: polls until it answers something true, and returns that."""
     return poll
+
+
+@pytest.fixture(scope="module")
+def stack(scratch: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The whole stack, for one module of tests."""
+    running = Stack(scratch / request.module.__name__)
+    yield running
+    running.clean()

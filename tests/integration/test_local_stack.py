@@ -47,15 +47,6 @@ def place() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    directory = postgres.scratch()
-    running = Stack(directory / "a stack")
-    yield running
-    running.down()
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 def test_the_line_names_every_address_and_secret(stack: Stack) -> None:
     assert list(stack.line) == ["gateway", *SERVICES, "postgres", "redis", "kafka", "provider", "secrets"]
     assert {"jwt_secret", "nowpayments_ipn_secret"} <= set(stack.line["secrets"])
@@ -121,7 +112,7 @@ async def test_a_supervisor_that_is_killed_leaves_no_process(place: Path, eventu
     running.kill_supervisor()
     await eventually(lambda: not any(map(born, children)), within=20)
     again = Stack(place)  # what the first left is no obstacle
-    again.down()
+    again.clean()
     assert not any(map(born, again.processes().values()))
 
 

@@ -62,6 +62,11 @@ class Stack:
         self._supervisor.kill()
         self._supervisor.wait()
 
+    def clean(self) -> None:
+        """Ends it and removes what it kept."""
+        self.down()
+        self._run("clean")
+
     def down(self) -> None:
         self._run("down")
         self._supervisor.wait(60)
