@@ -259,10 +259,13 @@ async def _running(*parts: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIter
 
 def request(one: Charge, finalized_at: datetime | None = None) -> distribution_pb2.FinalizeRequest:
     """The message that asks for a charge."""
+    plain: dict[str, Any] = {name: value for name, value in one._asdict().items() if isinstance(value, str | int)}
     asked = distribution_pb2.FinalizeRequest(
-        **{name: value for name, value in one._asdict().items() if isinstance(value, str | int)},
-        model_breakdown=[{"model": name, "amount_micro": amount} for name, amount in one.model_breakdown],
-        funding=[{"payment_id": name, "amount_micro": amount} for name, amount in one.funding],
+        **plain,
+        model_breakdown=[
+            distribution_pb2.ModelShare(model=name, amount_micro=amount) for name, amount in one.model_breakdown
+        ],
+        funding=[distribution_pb2.Funding(payment_id=name, amount_micro=amount) for name, amount in one.funding],
     )
     asked.finalized_at.FromDatetime(finalized_at or one.finalized_at)
     return asked

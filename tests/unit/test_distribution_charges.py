@@ -98,7 +98,7 @@ def test_a_batch_has_1_to_500_charges(size: int) -> None:
         check_batch_size(size)
 
 
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "inference_charge_id": "charge2",
     "payer_account_id": "payer2",
     "community_id": "artists2",
@@ -120,7 +120,7 @@ def test_every_field_is_in_the_fingerprint(field: str) -> None:
 
 
 def test_a_fingerprint_tells_parts_apart() -> None:
-    shaped = [
+    shaped: list[dict[str, Any]] = [
         {"model_breakdown": (Part("a", 1),)},
         {"funding": (Part("a", 1),)},
         {"model_breakdown": (Part("a", 1), Part("b", 2))},
