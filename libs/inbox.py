@@ -5,12 +5,14 @@ is put aside as a dead letter, within a limit.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+import asyncpg
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -35,7 +37,15 @@ BATCH_MAX = 500
 DEAD_IN_A_ROW_MAX = 20
 DEAD_WINDOW = 100
 _LOG_TIMEOUT_S = 10.0
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_PASSING = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.CANCELLED,  # by the other side, when it drains
+)
+_TOO_SLOW = (asyncpg.QueryCanceledError, asyncpg.IdleInTransactionSessionTimeoutError)
+"""More than fits into the time of a statement or a transaction: fewer events may fit."""
 
 
 class Received(NamedTuple, Generic[M]):
@@ -80,6 +90,19 @@ class EventsMissing(Unavailable):
     """The publisher's event log does not have what the broker had."""
 
 
+class LogUnanswered(Unavailable):
+    """The publisher's event log does not answer."""
+
+
+@contextmanager
+def asking_the_log() -> Iterator[None]:
+    """Whatever the log answers but events is waited out: also a publisher that is older than its listener."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise LogUnanswered(code=error.code().name) from error
+
+
 class TooManyDeadLetters(Exception):
     """So many events cannot be applied that the fault must be here: stop rather than throw everything away."""
 
@@ -117,11 +140,13 @@ class Inbox:
             request = events_pb2.ListEventsRequest(
                 topic=subscription.topic.name, partition=partition, after_position=last, page_size=BATCH_MAX
             )
-            page = (await subscription.log.ListEvents(request, timeout=_LOG_TIMEOUT_S)).events
-            if not page:
-                break
+            with asking_the_log():
+                page = (await subscription.log.ListEvents(request, timeout=_LOG_TIMEOUT_S)).events
             log.info("fetched what was missing", topic=request.topic, partition=partition, after=last, events=len(page))
-            last = await self._apply(subscription, partition, page)
+            reached = await self._apply(subscription, partition, page) if page else last
+            if reached == last:
+                break
+            last = reached
         return last
 
     async def position(self, subscription: Subscription[Any], partition: int) -> int:
@@ -137,7 +162,7 @@ class Inbox:
         try:
             last = await self._apply_together(subscription, partition, events)
         except Exception as error:
-            if subscription.passing(error):
+            if subscription.passing(error) and (len(events) == 1 or not isinstance(error, _TOO_SLOW)):
                 raise
             if len(events) == 1:
                 return await self._put_aside(subscription, partition, events[0], error)
@@ -169,14 +194,16 @@ class Inbox:
         self._recent.append(True)
         self._dead_in_a_row += 1
         mostly_dead = len(self._recent) == DEAD_WINDOW and 2 * sum(self._recent) > DEAD_WINDOW
-        if self._dead_in_a_row > DEAD_IN_A_ROW_MAX or mostly_dead:
-            raise TooManyDeadLetters(event.topic) from error
         topic = subscription.topic.name
         log.error("dead letter", topic=topic, partition=partition, position=event.position, exc_info=error)
         async with self._postgres.transaction() as connection:
             last = await _lock_position(connection, topic, partition)
             if event.position != last + 1:
                 return last
+            # In the table too: a bad release that starts again and again throws away no more than once.
+            before = await _dead_in_a_row(connection, topic, partition, last)
+            if mostly_dead or max(before + 1, self._dead_in_a_row) > DEAD_IN_A_ROW_MAX:
+                raise TooManyDeadLetters(topic) from error
             await self._keep_dead_letter(connection, event, error)
             await _advance(connection, topic, partition, event.position)
         DEAD.labels(self._service, topic).inc()
@@ -216,6 +243,17 @@ def _received(message_type: type[M], event: events_pb2.Event) -> Received[M]:
         raise DecodeError("an event without a time")
     message = message_type.FromString(event.payload)
     return Received(event.position, UUID(event.event_id), to_datetime(event.occurred_at), event.key, message)
+
+
+async def _dead_in_a_row(connection: Connection, topic: str, partition: int, last: int) -> int:
+    """How many of the last few positions are dead letters: all of them, or it does not matter how many."""
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM dead_letters WHERE topic = $1 AND partition = $2 AND position > $3",
+        topic,
+        partition,
+        last - DEAD_IN_A_ROW_MAX,
+    )
+    return count
 
 
 async def _lock_position(connection: Connection, topic: str, partition: int) -> int:

@@ -77,10 +77,19 @@ def outbox_columns(entries: Iterable[Entry | tuple[Message, str, int | None]]) -
         topic = topic_of(type(message))
         ids.append(new_id())
         topics.append(topic.name)
-        partitions.append(partition_of(key, topic.partitions) if partition is None else partition)
+        partitions.append(_partition(topic, key, partition))
         keys.append(key)
         payloads.append(_payload(message))
     return ids, topics, partitions, keys, payloads
+
+
+def _partition(topic: Topic, key: str, chosen: int | None) -> int:
+    if chosen is None:
+        return partition_of(key, topic.partitions)
+    # Nobody could list its events, and the broker would take none of the topic's any more.
+    if not 0 <= chosen < topic.partitions:
+        raise ValueError(f"{topic.name} has {topic.partitions} partitions, and no {chosen}")
+    return chosen
 
 
 def _payload(message: Message) -> bytes:

@@ -17,11 +17,12 @@ from libs.inbox import (
     DEAD_IN_A_ROW_MAX,
     EventsMissing,
     Inbox,
+    LogUnanswered,
     Received,
     Subscription,
     TooManyDeadLetters,
 )
-from libs.postgres import Connection
+from libs.postgres import Connection, Postgres, Timeouts
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
 from tests.support.events import NOON, TOPIC, Pair, Unanswered, pair
@@ -95,7 +96,7 @@ class TestOrder:
     async def test_a_publisher_that_does_not_answer_is_waited_for(self, mesh: Pair, inbox: Inbox) -> None:
         events = await published(mesh, 10)
         mesh.log.down = True
-        with pytest.raises(Unanswered) as fault:
+        with pytest.raises(LogUnanswered) as fault:
             await inbox.receive(mesh.subscription, PARTITION, [*events[:2], *events[5:]])
         assert mesh.subscription.passing(fault.value)
         assert await positions_applied(mesh) == [1, 2]
@@ -162,6 +163,33 @@ class TestFaults:
         assert await dead_letters(mesh) == []
         await inbox.receive(mesh.subscription, PARTITION, events)
         await mesh.assert_once_and_in_order(3)
+
+    async def test_what_takes_too_long_together_is_applied_in_parts(
+        self, mesh: Pair, inbox: Inbox, empty_database: str
+    ) -> None:
+        events = await published(mesh, 64)
+        mine = mesh.subscription
+
+        async def slow(connection: Connection, some: Sequence[Received[Registration]]) -> None:
+            await connection.execute("SELECT pg_sleep($1)", 0.01 * len(some))
+            await mine.handler(connection, some)
+
+        hasty = Timeouts(statement=0.2)
+        async with await Postgres.open(empty_database, schema="leaderboard", timeouts=hasty) as postgres:
+            subscription = Subscription(Registration, slow, mine.log)
+            await Inbox(postgres, "leaderboard").receive(subscription, PARTITION, events)
+        await mesh.assert_once_and_in_order(64)
+        assert await dead_letters(mesh) == []
+
+    async def test_an_event_that_always_takes_too_long_is_tried_again_and_not_given_up(
+        self, mesh: Pair, inbox: Inbox
+    ) -> None:
+        events = await published(mesh, 4)
+        mesh.faults = [asyncpg.QueryCanceledError() for _ in range(3)]
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await inbox.receive(mesh.subscription, PARTITION, events)
+        await inbox.receive(mesh.subscription, PARTITION, events)
+        await mesh.assert_once_and_in_order(4)
 
     async def test_what_else_passes_is_the_subscriptions_to_say(self, mesh: Pair, inbox: Inbox) -> None:
         class StoreDown(Exception):
@@ -240,6 +268,14 @@ class TestDeadLetters:
             await inbox.receive(mesh.subscription, PARTITION, events)
         assert len(await dead_letters(mesh)) == DEAD_IN_A_ROW_MAX
         assert await inbox.position(mesh.subscription, PARTITION) == DEAD_IN_A_ROW_MAX
+
+    async def test_a_bad_release_that_starts_again_and_again_throws_away_no_more(self, mesh: Pair) -> None:
+        events = await published(mesh, 100)
+        mesh.poison = {event.key for event in events}
+        for _ in range(4):
+            with pytest.raises(TooManyDeadLetters):
+                await Inbox(mesh.listener, "leaderboard").receive(mesh.subscription, PARTITION, events)
+        assert len(await dead_letters(mesh)) == DEAD_IN_A_ROW_MAX
 
     async def test_more_than_half_of_the_last_hundred_stop_the_service(self, mesh: Pair, inbox: Inbox) -> None:
         events = await published(mesh, 300)

@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 
 from libs import outbox
@@ -16,6 +15,7 @@ from libs.telemetry import traceparent
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
 from tests.support.events import NOON, TOPIC, Eventually, Pair, pair, running
+from tests.support.sessions import kill_everyone, kill_leader
 
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"
 CONTEXT: Any = None
@@ -90,6 +90,12 @@ class TestAppending:
             await outbox.append(connection, Registration(), key="x", occurred_at=NOON, partition=3)
         await mesh.number()
         assert await mesh.heads() == {3: 1}
+
+    @pytest.mark.parametrize("partition", [-1, TOPIC.partitions, 40_000])
+    async def test_a_partition_that_the_topic_lacks_is_refused(self, mesh: Pair, partition: int) -> None:
+        async with mesh.publisher.transaction() as connection:
+            with pytest.raises(ValueError, match="partitions"):
+                await outbox.append(connection, Registration(), key="x", occurred_at=NOON, partition=partition)
 
     async def test_what_is_rolled_back_leaves_no_gap(self, mesh: Pair) -> None:
         async def fail() -> None:
@@ -295,32 +301,3 @@ class TestEventLog:
             await servicer.ListEvents(events_pb2.ListEventsRequest(topic=TOPIC.name, partition=4), CONTEXT)
         with pytest.raises(PageTooLarge):
             await servicer.ListEvents(events_pb2.ListEventsRequest(topic=TOPIC.name, page_size=1001), CONTEXT)
-
-
-async def kill_leader(dsn: str) -> int:
-    """Ends the session that holds the lead, as the kernel does for a killed process."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        count: int = await connection.fetchval(
-            """
-            SELECT count(pg_terminate_backend(pid)) FROM pg_locks
-            WHERE locktype = 'advisory' AND granted
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        )
-    finally:
-        await connection.close()
-    return count
-
-
-async def kill_everyone(dsn: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()
-            """
-        )
-    finally:
-        await connection.close()

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs import outbox
-from libs.inbox import Inbox
-from tests.support.events import TOPIC, Pair, Unanswered, pair
+from libs.inbox import Inbox, LogUnanswered
+from tests.support.events import TOPIC, Pair, pair
 
 PARTITION = 0
 KEYS = [key for key in map(str, range(400)) if outbox.partition_of(key, TOPIC.partitions) == PARTITION]
@@ -66,7 +66,7 @@ async def deliver(mesh: Pair, inbox: Inbox, step: Deliver) -> None:
     some = [events[place] for place in step.places if place < len(events)]
     mesh.faults = [asyncpg.DeadlockDetectedError()] if step.fault else []
     mesh.log.down = step.log_down
-    with contextlib.suppress(asyncpg.DeadlockDetectedError, Unanswered):
+    with contextlib.suppress(asyncpg.DeadlockDetectedError, LogUnanswered):
         await inbox.receive(mesh.subscription, PARTITION, some)
     mesh.faults, mesh.log.down = [], False
 
