@@ -26,6 +26,8 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 CALLERS: Final = frozenset({"gateway"})
 
 _NOBODY: Final = UUID(int=0)
+_WAIT_S: Final = 3.0
+_MARK_WAIT_S: Final = 0.3
 
 
 class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
@@ -113,7 +115,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         """The same, for a read that can do without: where referral does not answer, no row is marked."""
         boards.check_account_id(account_id)
         try:
-            return await self._ref(account_id)
+            return await self._resolved(account_id, existing_only=True, wait_seconds=_MARK_WAIT_S)
         except grpc.aio.AioRpcError as error:
             log.warning("an account is not known", code=error.code().name)
             return None
@@ -122,17 +124,18 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         """The same, made where there is none: somebody who shows a name is somebody."""
         account_ref = await self._resolved(account_id, existing_only=False)
         if account_ref is None:
-            raise boards.AccountUnknown
+            raise boards.CreatorUnknown
         return account_ref
 
-    async def _resolved(self, account_id: str, *, existing_only: bool) -> UUID | None:
+    async def _resolved(self, account_id: str, *, existing_only: bool, wait_seconds: float = _WAIT_S) -> UUID | None:
         boards.check_account_id(account_id)
         async with self._postgres.connection() as connection:
             known = await profiles.find_ref(connection, account_id)
         if known is not None:
             return known
         answer = await self._referral.ResolveAccounts(
-            referral_pb2.ResolveAccountsRequest(account_ids=[account_id], existing_only=existing_only)
+            referral_pb2.ResolveAccountsRequest(account_ids=[account_id], existing_only=existing_only),
+            timeout=wait_seconds,
         )
         if not answer.accounts:
             return None

@@ -379,7 +379,7 @@ def test_a_series_sums_days_into_buckets() -> None:
 def test_a_series_has_at_most_four_hundred_points() -> None:
     days = [(date(2026, 1, 1) + timedelta(days=number), 1, 1) for number in range(401)]
     assert len(windows.series(days[:400], Timeframe.DAILY)) == 400
-    with pytest.raises(windows.PeriodInvalid):
+    with pytest.raises(windows.SeriesPeriodInvalid):
         windows.series(days, Timeframe.DAILY)
 
 
@@ -400,5 +400,5 @@ def test_a_period_is_of_whole_days(start: str | None, end: str | None, first: st
 
 
 def test_a_period_does_not_end_before_it_begins() -> None:
-    with pytest.raises(windows.PeriodInvalid):
+    with pytest.raises(windows.SeriesPeriodInvalid):
         windows.check_period(at("2026-03-02T00:00:00"), at("2026-03-02T00:00:00"), NOW)

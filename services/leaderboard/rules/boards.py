@@ -27,8 +27,8 @@ _MAC_BYTES: Final = 16
 _TOKEN_CHARS: Final = 82
 
 
-class AccountIdInvalid(InvalidArgument):
-    """An account id is 1 to 128 printable ASCII characters."""
+class CreatorIdInvalid(InvalidArgument):
+    """The account id of a creator is 1 to 128 printable ASCII characters."""
 
 
 class PageSizeInvalid(InvalidArgument):
@@ -39,14 +39,14 @@ class PageTokenInvalid(InvalidArgument):
     """This page token was not given out by this board."""
 
 
-class AccountUnknown(Unavailable):
+class CreatorUnknown(Unavailable):
     """Referral did not name the account."""
 
 
 def check_account_id(account_id: str) -> str:
-    """Raises AccountIdInvalid."""
+    """Raises CreatorIdInvalid."""
     if not _ACCOUNT_ID.fullmatch(account_id):
-        raise AccountIdInvalid(field="account_id")
+        raise CreatorIdInvalid(field="account_id")
     return account_id
 
 

@@ -21,8 +21,8 @@ class BucketInvalid(InvalidArgument):
     """A bucket is a day, a week or a month."""
 
 
-class PeriodInvalid(InvalidArgument):
-    """A period ends after it begins and has at most 400 buckets."""
+class SeriesPeriodInvalid(InvalidArgument):
+    """A series ends after it begins and has at most 400 buckets."""
 
 
 def check_timeframe(number: int) -> Timeframe:
@@ -92,17 +92,17 @@ def check_period(start: datetime | None, end: datetime | None, now: datetime) ->
     last = (end or now).astimezone(UTC)
     after = last.date() if last == midnight(last.date()) or last.date() == date.max else last.date() + _DAY
     if after <= first:
-        raise PeriodInvalid(field="to_time")
+        raise SeriesPeriodInvalid(field="to_time")
     return first, after
 
 
 def series(days: Iterable[tuple[date, int, int]], timeframe: Timeframe) -> list[Point]:
-    """Days as (day, micro-USD, charges), oldest first, summed up by bucket; at most 400, else PeriodInvalid."""
+    """Days as (day, micro-USD, charges), oldest first, summed up by bucket; at most 400, else SeriesPeriodInvalid."""
     points: dict[date, Point] = {}
     for day, accrued_micro, charges in days:
         start = window_on(timeframe, day).start
         before = points.get(start, Point(start, 0, 0))
         points[start] = Point(start, before.accrued_micro + accrued_micro, before.charges + charges)
     if len(points) > POINTS_MAX:
-        raise PeriodInvalid(field="from_time")
+        raise SeriesPeriodInvalid(field="from_time")
     return list(points.values())

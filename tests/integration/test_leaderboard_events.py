@@ -1,0 +1,279 @@
+"""Events on their way: a publisher's outbox, its relay, the broker, the inbox, the board."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from libs import outbox, rpc
+from libs.clock import ManualClock
+from libs.consumer import Consumer
+from libs.eventlog import EventLogServicer
+from libs.inbox import Inbox
+from libs.kafka import Publisher
+from libs.outbox import Relay
+from libs.postgres import Postgres
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub, add_EventLogServiceServicer_to_server
+from protos.referral.v1.events_pb2 import Registration
+from services.leaderboard import consumers
+from services.leaderboard.board import Board
+from services.leaderboard.jobs import CatchingUp
+from services.leaderboard.model import Timeframe
+from services.leaderboard.rules import windows
+from services.leaderboard.store import progress
+from tests.conftest import Database
+from tests.support.brokers import Broker
+from tests.support.leaderboard import (
+    ALL_TIME,
+    NOW,
+    Fact,
+    Referral,
+    Share,
+    ago,
+    apply,
+    books,
+    creator,
+    finalized,
+    recomputed,
+    registration,
+    running,
+)
+
+Eventually = Callable[..., Awaitable[Any]]
+EVENT_LOG = "creator.events.v1.EventLogService"
+PARTITIONS = 4
+
+
+@dataclass
+class Published:
+    """One service that publishes: its outbox, its relay when it runs, its event log behind a real port."""
+
+    postgres: Postgres
+    log: EventLogServiceStub
+    messages: list[tuple[Message, str, int | None]] = field(default_factory=list)
+
+    async def append(self, messages: Sequence[tuple[Message, str, int | None]]) -> None:
+        async with self.postgres.transaction() as connection:
+            await outbox.append_many(connection, messages, occurred_at=NOW)
+
+    async def number(self) -> None:
+        """What the relay does before it publishes."""
+        async with self.postgres.transaction() as connection:
+            await outbox.move(connection)
+
+
+@asynccontextmanager
+async def publishing(dsn: str, schema: str) -> AsyncIterator[Published]:
+    server = rpc.Server(schema, test_mode=True, drain_wait_seconds=0)
+    async with await Postgres.open(dsn, schema=schema) as postgres:
+        servicer = EventLogServicer(postgres)
+        server.add(add_EventLogServiceServicer_to_server, servicer, EVENT_LOG, frozenset({"leaderboard"}))
+        await server.start()
+        try:
+            async with rpc.channel(f"127.0.0.1:{server.port}", caller="leaderboard") as channel:
+                yield Published(postgres, EventLogServiceStub(channel))
+        finally:
+            await server.drain(hasty=True)
+
+
+@dataclass
+class World:
+    referral: Published
+    distribution: Published
+    postgres: Postgres
+    clock: ManualClock
+
+    def subscriptions(self) -> Any:
+        return consumers.subscriptions(self.referral.log, self.distribution.log)
+
+    def catching_up(self) -> CatchingUp:
+        logs = {each.topic.name: each.log for each in self.subscriptions()}
+        return CatchingUp(self.postgres, self.clock, logs, 0.05)
+
+    async def tell(self, facts: Sequence[Fact]) -> None:
+        """Each publisher writes down its part, charges a few to an event as distribution does."""
+        referrals = [fact for fact in facts if isinstance(fact, Referral)]
+        shares: dict[int, list[Share]] = defaultdict(list)
+        for fact in facts:
+            if isinstance(fact, Share):
+                shares[outbox.partition_of(str(fact.referrer), PARTITIONS)].append(fact)
+        await self.referral.append([(registration(fact), str(fact.referrer), None) for fact in referrals])
+        await self.distribution.append(
+            [
+                (finalized(some[start : start + 3]), str(partition), partition)
+                for partition, some in shares.items()
+                for start in range(0, len(some), 3)
+            ]
+        )
+
+    async def as_of(self) -> Any:
+        async with self.postgres.connection() as connection:
+            return await progress.as_of(connection)
+
+    async def replay(self) -> None:
+        """Everything from the event logs, as after a rebuild from nothing."""
+        inbox = Inbox(self.postgres, "leaderboard")
+        for subscription in self.subscriptions():
+            for partition in range(PARTITIONS):
+                await inbox.catch_up(subscription, partition, 0, 10**9)
+
+
+@pytest.fixture
+async def world(database: Database) -> AsyncIterator[World]:
+    async with (
+        publishing(await database("referral"), "referral") as referral,
+        publishing(await database("distribution"), "distribution") as distribution,
+        await Postgres.open(await database("leaderboard"), schema="leaderboard") as postgres,
+    ):
+        yield World(referral, distribution, postgres, ManualClock(NOW))
+
+
+@asynccontextmanager
+async def background(*parts: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part()) for part in parts]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def lives(size: int, seed: int = 1) -> list[Fact]:
+    """A history of a dozen creators over two months, organic accounts among them."""
+    chance = random.Random(seed)
+    facts: list[Fact] = []
+    for _ in range(size):
+        who = creator(chance.randrange(12)) if chance.random() < 0.8 else None
+        instant = ago(chance.randrange(60), seconds=chance.randrange(10**5))
+        facts.append(Referral(who, instant) if chance.random() < 0.5 else Share(who, instant, chance.randrange(10**6)))
+    return facts
+
+
+async def test_events_flow_to_two_replicas_through_the_loss_of_the_broker(
+    world: World, fresh_broker: Broker, redis_url: str, eventually: Eventually
+) -> None:
+    facts = lives(400)
+    async with AsyncExitStack() as stack:
+        publishers = [Publisher(fresh_broker.bootstrap, idempotent=False) for _ in range(2)]
+        for publisher in publishers:
+            stack.push_async_callback(publisher.close)
+        relays = [
+            Relay(each.postgres, publisher)
+            for each, publisher in zip((world.referral, world.distribution), publishers, strict=True)
+        ]
+        replicas = [
+            Consumer(world.postgres, fresh_broker.bootstrap, "leaderboard", world.subscriptions(), 0.2)
+            for _ in range(2)
+        ]
+        boards = [await stack.enter_async_context(running(Board(world.postgres, redis_url, 0))) for _ in range(2)]
+        runs = [*(relay.run for relay in relays), *(replica.run for replica in replicas)]
+        await stack.enter_async_context(background(*runs))
+        await world.tell(facts[:200])
+
+        async def arrived(told: Sequence[Fact]) -> bool:
+            rows = [(await board.page(ALL_TIME, None, 100)).rows for board in boards]
+            expected = recomputed(told, Timeframe.ALL_TIME)
+            return all([row.place for row in each] == expected for each in rows)
+
+        await eventually(lambda: arrived(facts[:200]), within=30)
+        await world.tell(facts[200:300])
+        fresh_broker.kill()
+        await world.tell(facts[300:])
+        fresh_broker.start()
+        await eventually(lambda: arrived(facts), within=30)
+        for timeframe in Timeframe:
+            part = await boards[0].page(windows.window_of(timeframe, NOW), None, 100)
+            assert [row.place for row in part.rows] == recomputed(facts, timeframe)
+
+
+async def test_a_replay_from_nothing_gives_the_same_books_to_the_byte(world: World, database: Database) -> None:
+    facts = lives(300)
+    for start in range(0, len(facts), 50):
+        await world.tell(facts[start : start + 50])
+        await apply(world.postgres, facts[start : start + 50])
+    for each in (world.referral, world.distribution):
+        await each.number()
+    lived = await books(world.postgres)
+    async with await Postgres.open(await database("leaderboard"), schema="leaderboard") as fresh:
+        await World(world.referral, world.distribution, fresh, world.clock).replay()
+        assert await books(fresh) == lived
+        await World(world.referral, world.distribution, fresh, world.clock).replay()
+        assert await books(fresh) == lived
+
+
+async def test_an_event_that_makes_no_sense_is_put_aside_and_the_rest_counts(world: World) -> None:
+    good = Referral(creator(1), NOW)
+    nobody = Registration(referrer_ref="nobody")
+    early = registration(Referral(creator(1), NOW.replace(year=1969)))
+    negative = finalized([Share(creator(1), NOW, -5)])
+    await world.referral.append([(message, "key", 0) for message in (registration(good), nobody, early)])
+    await world.referral.append([(registration(good), "key", 0)])
+    await world.distribution.append([(negative, "0", 0), (finalized([Share(creator(1), NOW, 7)]), "0", 0)])
+    for each in (world.referral, world.distribution):
+        await each.number()
+    await world.replay()
+    async with world.postgres.connection() as connection:
+        row = await connection.fetchrow("SELECT referral_count, earned_micro FROM places WHERE timeframe = 4")
+        assert row is not None
+        assert tuple(row) == (2, 7)
+        assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 3
+
+
+async def test_as_of_is_when_everything_published_was_applied(world: World) -> None:
+    catching_up, start = world.catching_up(), world.clock.now()
+    assert (await world.as_of()).year == 1970
+    await world.tell([Referral(creator(1), ago(days=2)), Share(creator(1), ago(days=1), 5)])
+    for each in (world.referral, world.distribution):
+        await each.number()
+    await catching_up.look()
+    await catching_up.look()
+    assert (await world.as_of()).year == 1970  # told, but not applied
+    await world.replay()
+    assert await world.as_of() == ago(days=1)  # until it is known more exactly: the newest that is applied
+    await catching_up.look()
+    assert await world.as_of() == start
+    world.clock.advance(timedelta(hours=1))
+    await catching_up.look()
+    assert await world.as_of() == start
+    await catching_up.look()
+    assert await world.as_of() == start + timedelta(hours=1)
+    # A replica that is behind with its own looks takes nothing back.
+    world.clock.advance(timedelta(hours=1))
+    await world.tell([Referral(creator(1), NOW)])
+    await world.referral.number()
+    await catching_up.look()
+    await catching_up.look()
+    assert await world.as_of() == start + timedelta(hours=1)
+
+
+async def test_as_of_moves_on_while_events_never_stop(world: World) -> None:
+    catching_up = world.catching_up()
+    instants = []
+    for _ in range(5):
+        await world.tell([Referral(creator(1), NOW)])
+        await world.referral.number()
+        await catching_up.look()
+        await world.replay()
+        world.clock.advance(timedelta(seconds=1))
+        instants.append(await world.as_of())
+    assert instants == sorted(instants)
+    assert instants[-1] >= NOW + timedelta(seconds=2)
+
+
+async def test_as_of_waits_for_publishers_that_do_not_answer(world: World, eventually: Eventually) -> None:
+    async with rpc.channel("127.0.0.1:1", caller="leaderboard") as nowhere:
+        lost = CatchingUp(world.postgres, world.clock, {"referral.standing.v1": EventLogServiceStub(nowhere)}, 0.01)
+        async with background(lost.run, world.catching_up().run):
+
+            async def known() -> bool:
+                return bool(await world.as_of() == NOW)
+
+            await eventually(known)
