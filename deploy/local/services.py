@@ -88,11 +88,6 @@ def provider(around: Surroundings) -> Spec:
     return _python("provider", "deploy.local.nowpayments", around, own, lambda: is_ok(port, "/v1/status"))
 
 
-def exists(project: Path, module: str) -> bool:
-    """Whether there is such a process to run."""
-    return (project / module.replace(".", "/") / "__main__.py").exists()
-
-
 def _python(name: str, module: str, around: Surroundings, own: Mapping[str, str], ready: Callable[[], bool]) -> Spec:
     environment = around.environment() | dict(own)
     return Spec(name, (sys.executable, "-m", module), around.project, ready, environment)

@@ -100,11 +100,9 @@ class Supervisor:
             services.provider(self.around),
         )
         database.prepare(self._cluster.dsn(), self._secrets["postgres_password"])
-        names = [name for name in SERVICES if services.exists(PROJECT, f"services.{name}")]
-        self._say(f"starting {', '.join(names)} and the gateway")
-        self._start_group(*(services.service(name, self.around) for name in names))
-        if services.exists(PROJECT, "gateway"):
-            self._start_group(services.gateway(self.around))
+        self._say(f"starting {', '.join(SERVICES)} and the gateway")
+        self._start_group(*(services.service(name, self.around) for name in SERVICES))
+        self._start_group(services.gateway(self.around))
 
     def _start_group(self, *specs: Spec) -> None:
         group: list[Kept] = []
