@@ -1,200 +1,270 @@
-"""Every period that passed is run, in order, by one leader, whatever fails meanwhile."""
+"""Periods of business time: each runs once, whoever leads, however the clock jumps, whatever fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
 
 import asyncpg
 import pytest
-import structlog
 
 from libs.clock import ManualClock
 from libs.jobs import CATCH_UP_MAX, Job, Jobs
 from libs.postgres import Postgres, migrate
-from tests.support.events import NO_MIGRATIONS, Eventually, running
+from tests.support.events import Eventually, running
+from tests.support.sessions import kill_everyone, kill_leader
 
-START = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-POLL_S = 0.02
-
-
-@pytest.fixture(autouse=True)
-def logs() -> Iterator[list[MutableMapping[str, Any]]]:
-    with structlog.testing.capture_logs() as lines:
-        yield lines
+MINUTE = timedelta(minutes=1)
+POLL_S = 0.01
 
 
 @pytest.fixture
-async def postgres(empty_database: str) -> AsyncIterator[Postgres]:
-    await migrate(empty_database, schema="sample", directory=NO_MIGRATIONS)
+async def postgres(empty_database: str, tmp_path: Path) -> AsyncIterator[Postgres]:
+    await migrate(empty_database, schema="sample", directory=tmp_path)
     async with await Postgres.open(empty_database, schema="sample") as opened:
         yield opened
 
 
 @pytest.fixture
+async def session(postgres: Postgres) -> AsyncIterator[asyncpg.Connection]:
+    connection = await postgres.dedicated()
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 def clock() -> ManualClock:
-    return ManualClock(START)
+    return ManualClock(NOON)
 
 
 class Diary:
-    """Which job ran for which instant; a job listed in `failing` raises, one in `hanging` never ends."""
+    """What ran, in order; a name in `failing` fails."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[str, datetime]] = []
+        self.runs: list[tuple[str, datetime]] = []
         self.failing: set[str] = set()
-        self.hanging: set[str] = set()
+        self.tried: Counter[str] = Counter()
 
-    def job(self, name: str, every: timedelta, timeout_seconds: float = 300) -> Job:
+    def job(self, name: str, every: timedelta) -> Job:
         async def run(due: datetime) -> None:
+            self.tried[name] += 1
+            await asyncio.sleep(0)
             if name in self.failing:
                 raise RuntimeError(name)
-            if name in self.hanging:
+            self.runs.append((name, due))
+
+        return Job(name, every, run)
+
+    def instants(self, name: str) -> list[datetime]:
+        return [due for each, due in self.runs if each == name]
+
+
+@pytest.fixture
+def diary() -> Diary:
+    return Diary()
+
+
+def jobs(postgres: Postgres, clock: ManualClock, *each: Job) -> Jobs:
+    return Jobs(postgres, clock, each, POLL_S)
+
+
+def hours(first: datetime, count: int) -> list[datetime]:
+    return [first + HOUR * number for number in range(count)]
+
+
+class TestPeriods:
+    async def test_a_new_job_begins_with_the_period_that_just_ended(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        clock.advance(timedelta(minutes=59))
+        await jobs(postgres, clock, diary.job("a", HOUR)).run_due(session)
+        assert diary.instants("a") == [NOON]
+
+    async def test_a_period_runs_at_its_end_and_not_a_microsecond_earlier(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        hourly = jobs(postgres, clock, diary.job("a", HOUR))
+        await hourly.run_due(session)
+        clock.advance(HOUR - timedelta(microseconds=1))
+        await hourly.run_due(session)
+        assert diary.instants("a") == [NOON]
+        clock.advance(timedelta(microseconds=1))
+        await hourly.run_due(session)
+        await hourly.run_due(session)
+        assert diary.instants("a") == hours(NOON, 2)
+
+    async def test_every_period_that_a_jump_of_the_clock_passed_is_run(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        hourly = jobs(postgres, clock, diary.job("a", HOUR))
+        await hourly.run_due(session)
+        clock.advance(timedelta(days=7))
+        await hourly.run_due(session)
+        assert diary.instants("a") == hours(NOON, 7 * 24 + 1)
+
+    async def test_of_more_than_a_thousand_periods_only_the_newest_run(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        by_minute = jobs(postgres, clock, diary.job("a", MINUTE))
+        await by_minute.run_due(session)
+        diary.runs.clear()
+        clock.advance(timedelta(days=30))
+        await by_minute.run_due(session)
+        await by_minute.run_due(session)
+        assert len(diary.runs) == CATCH_UP_MAX
+        assert diary.runs[-1] == ("a", clock.now())
+        assert diary.runs[0] == ("a", clock.now() - MINUTE * (CATCH_UP_MAX - 1))
+
+    async def test_jobs_run_in_the_order_in_which_they_fall_due(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        both = jobs(postgres, clock, diary.job("two", 2 * HOUR), diary.job("one", HOUR))
+        await both.run_due(session)
+        diary.runs.clear()
+        clock.advance(4 * HOUR)
+        await both.run_due(session)
+        assert [(name, due.hour) for name, due in diary.runs] == [
+            ("one", 13), ("two", 14), ("one", 14), ("one", 15), ("two", 16), ("one", 16),
+        ]  # fmt: skip
+
+    async def test_a_clock_that_goes_back_repeats_nothing(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        await jobs(postgres, clock, diary.job("a", HOUR)).run_due(session)
+        stepped = ManualClock(NOON - 5 * HOUR)
+        hourly = jobs(postgres, stepped, diary.job("a", HOUR))
+        for _ in range(7):
+            await hourly.run_due(session)
+            stepped.advance(HOUR)
+        assert diary.instants("a") == hours(NOON, 2)
+
+    async def test_a_restart_goes_on_where_the_last_process_stopped(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        await jobs(postgres, clock, diary.job("a", HOUR)).run_due(session)
+        clock.advance(3 * HOUR)
+        await jobs(postgres, clock, diary.job("a", HOUR)).run_due(session)
+        assert diary.instants("a") == hours(NOON, 4)
+
+    async def test_a_period_made_shorter_starts_on_whole_instants(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        await jobs(postgres, clock, diary.job("a", timedelta(minutes=40))).run_due(session)
+        clock.advance(HOUR)
+        await jobs(postgres, clock, diary.job("a", HOUR)).run_due(session)
+        assert diary.instants("a")[-1] == NOON + HOUR
+
+    async def test_waiting_for_the_next_period_costs_no_query(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        hourly = jobs(postgres, clock, diary.job("a", HOUR))
+        await hourly.run_due(session)
+        asked: list[str] = []
+        session.add_query_logger(lambda record: asked.append(record.query))
+        await hourly.run_due(session)
+        assert asked == []
+
+
+class TestFailures:
+    async def test_a_job_that_fails_stops_no_other_and_is_tried_again(
+        self, postgres: Postgres, clock: ManualClock, diary: Diary, eventually: Eventually
+    ) -> None:
+        diary.failing = {"bad"}
+        async with running(jobs(postgres, clock, diary.job("bad", HOUR), diary.job("good", HOUR)).run()):
+            await eventually(lambda: diary.instants("good") == [NOON] and diary.tried["bad"] >= 2)
+            clock.advance(2 * HOUR)
+            await eventually(lambda: diary.instants("good") == hours(NOON, 3))
+            diary.failing.clear()
+            await eventually(lambda: diary.instants("bad") == hours(NOON, 3))
+
+    async def test_a_job_that_hangs_is_cut_off_and_tried_again(
+        self, postgres: Postgres, clock: ManualClock, diary: Diary, eventually: Eventually
+    ) -> None:
+        tried: list[datetime] = []
+
+        async def hang_once(due: datetime) -> None:
+            tried.append(due)
+            if len(tried) == 1:
                 await asyncio.Event().wait()
-            self.entries.append((name, due))
 
-        return Job(name, every, run, timeout_seconds)
-
-    def of(self, name: str) -> list[datetime]:
-        return [due for each, due in self.entries if each == name]
+        stuck = Job("stuck", HOUR, hang_once, timeout_seconds=0.05)
+        async with running(jobs(postgres, clock, stuck, diary.job("good", HOUR)).run()):
+            await eventually(lambda: tried == [NOON, NOON] and diary.instants("good") == [NOON])
 
 
-async def wake(postgres: Postgres, jobs: Jobs) -> None:
-    async with postgres.connection() as connection:
-        await jobs.run_due(connection)  # type: ignore[arg-type] # a pool's connection does as well
+class TestReplicas:
+    async def test_two_replicas_run_each_period_once(
+        self, postgres: Postgres, clock: ManualClock, diary: Diary, eventually: Eventually
+    ) -> None:
+        pair = [jobs(postgres, clock, diary.job("a", HOUR)) for _ in range(2)]
+        async with running(*(each.run() for each in pair)):
+            for _ in range(20):
+                clock.advance(HOUR)
+                await eventually(lambda: diary.runs and diary.runs[-1] == ("a", clock.now()))
+        assert diary.instants("a") == hours(diary.runs[0][1], len(diary.runs))
 
+    @pytest.mark.parametrize("kill", [kill_leader, kill_everyone])
+    async def test_a_killed_leader_is_followed_within_seconds(
+        self,
+        postgres: Postgres,
+        empty_database: str,
+        clock: ManualClock,
+        diary: Diary,
+        eventually: Eventually,
+        kill: Callable[[str], Awaitable[int]],
+    ) -> None:
+        pair = [jobs(postgres, clock, diary.job("a", HOUR)) for _ in range(2)]
+        async with running(*(each.run() for each in pair)):
+            for number in range(1, 4):
+                await eventually(lambda wanted=number: diary.instants("a") == hours(NOON, wanted), within=5)
+                assert await kill(empty_database) >= 1
+                clock.advance(HOUR)
 
-async def test_a_new_job_runs_for_the_period_that_just_ended(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    await wake(postgres, Jobs(postgres, clock, [diary.job("hourly", HOUR)], POLL_S))
-    assert diary.of("hourly") == [START - timedelta(minutes=30)]
+    async def test_who_lost_the_lead_runs_nothing_more(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        hourly = jobs(postgres, clock, diary.job("a", HOUR))
+        await hourly.run_due(session)
+        clock.advance(HOUR)
+        session.terminate()
+        with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.InterfaceError)):
+            await hourly.run_due(session)
+        assert diary.instants("a") == [NOON]
 
+    async def test_a_period_whose_record_a_crash_prevented_is_run_again(
+        self, postgres: Postgres, clock: ManualClock
+    ) -> None:
+        begun: list[datetime] = []
+        had_effect = asyncio.Event()
 
-async def test_nothing_runs_twice_for_one_period(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    jobs = Jobs(postgres, clock, [diary.job("hourly", HOUR)], POLL_S)
-    for _ in range(5):
-        await wake(postgres, jobs)
-    assert len(diary.entries) == 1
+        async def die_once(due: datetime) -> None:
+            begun.append(due)
+            if len(begun) == 1:
+                had_effect.set()
+                await asyncio.Event().wait()
 
+        job = Job("a", HOUR, die_once)
+        first = await postgres.dedicated()
+        async with asyncio.TaskGroup() as group:
+            crashing = group.create_task(jobs(postgres, clock, job).run_due(first))
+            await had_effect.wait()
+            crashing.cancel()
+        first.terminate()
+        second = await postgres.dedicated()
+        await jobs(postgres, clock, job).run_due(second)
+        await second.close()
+        assert begun == [NOON, NOON]
 
-async def test_a_jump_of_the_clock_runs_every_period_it_passed(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    jobs = Jobs(postgres, clock, [diary.job("hourly", HOUR)], POLL_S)
-    await wake(postgres, jobs)
-    clock.advance(40 * DAY)
-    await wake(postgres, jobs)
-    first = START - timedelta(minutes=30)
-    assert diary.of("hourly") == [first + HOUR * number for number in range(40 * 24 + 1)]
-
-
-async def test_jobs_run_in_the_order_they_fall_due(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    jobs = Jobs(postgres, clock, [diary.job("daily", DAY), diary.job("hourly", HOUR)], POLL_S)
-    await wake(postgres, jobs)
-    clock.advance(3 * DAY)
-    await wake(postgres, jobs)
-    later = diary.entries[2:]
-    assert [due for _, due in later] == sorted(due for _, due in later)
-    assert len(later) == 3 + 72
-
-
-async def test_of_very_many_periods_the_newest_thousand_are_run(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    jobs = Jobs(postgres, clock, [diary.job("often", timedelta(minutes=1))], POLL_S)
-    await wake(postgres, jobs)
-    clock.advance(30 * DAY)
-    await wake(postgres, jobs)
-    assert len(diary.entries) == 1 + CATCH_UP_MAX
-    assert diary.entries[-1][1] == START + 30 * DAY
-
-
-async def test_a_job_that_fails_is_tried_again_and_stops_no_other(
-    postgres: Postgres, clock: ManualClock, eventually: Eventually, logs: list[MutableMapping[str, Any]]
-) -> None:
-    diary = Diary()
-    diary.failing = {"bad"}
-    jobs = Jobs(postgres, clock, [diary.job("bad", HOUR), diary.job("good", HOUR)], POLL_S)
-    async with running(jobs.run()):
-        await eventually(lambda: diary.of("good"))
-        clock.advance(2 * HOUR)
-        await eventually(lambda: len(diary.of("good")) == 3)
-        assert diary.of("bad") == []
-        diary.failing = set()
-        await eventually(lambda: len(diary.of("bad")) == 3, within=20)
-    assert diary.of("bad") == diary.of("good")
-    assert any(line["event"] == "job failed" and line["job"] == "bad" for line in logs)
-
-
-async def test_a_job_that_hangs_is_cut_off(postgres: Postgres, clock: ManualClock, eventually: Eventually) -> None:
-    diary = Diary()
-    diary.hanging = {"stuck"}
-    jobs = Jobs(postgres, clock, [diary.job("stuck", HOUR, 0.05), diary.job("good", HOUR)], POLL_S)
-    async with running(jobs.run()):
-        await eventually(lambda: diary.of("good"))
-        diary.hanging = set()
-        await eventually(lambda: diary.of("stuck"))
-
-
-async def test_a_period_whose_record_a_crash_prevented_is_run_again(postgres: Postgres, clock: ManualClock) -> None:
-    diary = Diary()
-    died = asyncio.Event()
-
-    async def run(due: datetime) -> None:
-        diary.entries.append(("hourly", due))
-        if len(diary.entries) == 1:
-            died.set()
+    async def test_groups_of_jobs_do_not_wait_for_one_another(
+        self, postgres: Postgres, clock: ManualClock, diary: Diary, eventually: Eventually
+    ) -> None:
+        async def hang(_due: datetime) -> None:
             await asyncio.Event().wait()
 
-    job = Job("hourly", HOUR, run)
-    crashing = asyncio.create_task(wake(postgres, Jobs(postgres, clock, [job], POLL_S)))
-    await died.wait()
-    crashing.cancel()
-    await asyncio.gather(crashing, return_exceptions=True)
-    await wake(postgres, Jobs(postgres, clock, [job], POLL_S))
-    assert len(set(diary.entries)) == 1
-    assert len(diary.entries) == 2
-
-
-async def test_one_of_several_replicas_runs_each_period(
-    postgres: Postgres, clock: ManualClock, eventually: Eventually
-) -> None:
-    diary = Diary()
-    replicas = [Jobs(postgres, clock, [diary.job("hourly", HOUR)], POLL_S) for _ in range(3)]
-    async with running(*(replica.run() for replica in replicas)):
-        await eventually(lambda: len(diary.entries) == 1)
-        for hours in range(2, 6):
-            clock.advance(HOUR)
-            await eventually(lambda hours=hours: len(diary.entries) == hours)
-    assert len(set(diary.entries)) == 5
-
-
-async def test_when_the_leader_is_killed_another_goes_on(
-    postgres: Postgres, clock: ManualClock, eventually: Eventually, empty_database: str
-) -> None:
-    diary = Diary()
-    replicas = [Jobs(postgres, clock, [diary.job("hourly", HOUR)], POLL_S) for _ in range(2)]
-    async with running(*(replica.run() for replica in replicas)):
-        await eventually(lambda: len(diary.entries) == 1)
-        killer = await asyncpg.connect(empty_database)
-        await killer.execute(
-            """
-            SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """
-        )
-        await killer.close()
-        clock.advance(HOUR)
-        await eventually(lambda: len(diary.entries) == 2, within=5)
-
-
-async def test_groups_of_jobs_do_not_wait_for_one_another(
-    postgres: Postgres, clock: ManualClock, eventually: Eventually
-) -> None:
-    diary = Diary()
-    diary.hanging = {"slow"}
-    slow = Jobs(postgres, clock, [diary.job("slow", HOUR)], POLL_S, name="slow jobs")
-    quick = Jobs(postgres, clock, [diary.job("quick", HOUR)], POLL_S)
-    async with running(slow.run(), quick.run()):
-        await eventually(lambda: diary.of("quick"))
+        slow = Jobs(postgres, clock, [Job("slow", HOUR, hang)], POLL_S, name="slow jobs")
+        quick = jobs(postgres, clock, diary.job("quick", HOUR))
+        async with running(slow.run(), quick.run()):
+            await eventually(lambda: diary.instants("quick") == [NOON])
