@@ -150,3 +150,36 @@ def _set(miss: _Miss, found: Found) -> None:
 
 def _copy(answer: referral_pb2.Attribution) -> Copy:
     return Copy(answer.account_ref, answer.referrer_ref or None, to_datetime(answer.registered_at))
+
+
+class AccountRefs:
+    """Surrogates of single accounts, off the hot path: from the own copy, else from referral."""
+
+    def __init__(self, postgres: Postgres, referral: referral_pb2_grpc.ReferralServiceStub) -> None:
+        self._postgres = postgres
+        self._referral = referral
+
+    async def known(self, account_id: str) -> str | None:
+        """Return the surrogate of an account; None where it has none. None is made by asking."""
+        return await self._resolve(account_id, existing_only=True)
+
+    async def made(self, account_id: str) -> str:
+        """Return the surrogate of an account, made where there is none."""
+        account_ref = await self._resolve(account_id, existing_only=False)
+        if account_ref is None:
+            raise refusals.AttributionUnreachable
+        return account_ref
+
+    async def _resolve(self, account_id: str, *, existing_only: bool) -> str | None:
+        async with self._postgres.connection() as connection:
+            if kept := await attributions.find_ref(connection, account_id):
+                return kept
+        answer = await self._referral.ResolveAccounts(
+            referral_pb2.ResolveAccountsRequest(account_ids=[account_id], existing_only=existing_only)
+        )
+        if not answer.accounts:
+            return None
+        account_ref = answer.accounts[0].account_ref
+        async with self._postgres.transaction() as connection:
+            await attributions.keep_ref(connection, account_id, account_ref)
+        return account_ref

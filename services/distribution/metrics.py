@@ -21,6 +21,10 @@ GROUP_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 SETTLED = Counter("creator_distribution_settled_micro_total", "Earnings settled, in micro-USD.")
+CLAWED_BACK = Counter("creator_distribution_clawed_back_micro_total", "Taken back from pending earnings by refunds.")
+CLAWBACK_LOSS = Counter("creator_distribution_clawback_loss_micro_total", "Refunds of settled shares, borne by us.")
+GRANTED = Counter("creator_distribution_granted_micro_total", "Credits granted, in micro-USD.")
+BURNED = Counter("creator_distribution_burned_micro_total", "Credits burned for charges, in micro-USD.")
 WAITING = Gauge("creator_distribution_waiting_charges", "Charges that wait for the next group commit.")
 BISECTED = Counter("creator_distribution_bisected_groups_total", "Group commits that failed and were tried in halves.")
 LOST = Counter("creator_distribution_writer_losses_total", "Times the writer lost its database.")

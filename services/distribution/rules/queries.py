@@ -1,6 +1,8 @@
 """What may be looked up."""
 
+import base64
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from services.distribution.rules.refusals import (
@@ -8,15 +10,18 @@ from services.distribution.rules.refusals import (
     ChargeIdInvalid,
     LedgerAccountInvalid,
     LedgerPageInvalid,
+    NameInvalid,
     PayerInvalid,
+    ReasonInvalid,
     RefInvalid,
     RevisionInvalid,
 )
-from services.distribution.rules.texts import is_id
+from services.distribution.rules.texts import is_id, is_label
 
 MAX_NAMES = 100
 MAX_PAGE = 1000
 PAGE = 200
+MAX_REASON = 1000
 
 
 def check_charge_id(charge_id: str) -> str:
@@ -64,3 +69,38 @@ def check_page(size: int, token: str) -> int:
     if token and not is_id(token):
         raise LedgerPageInvalid(field="page_token")
     return size or PAGE
+
+
+def check_name(text: str, field: str) -> str:
+    """Return an outside id; raises NameInvalid naming the field."""
+    if not is_id(text):
+        raise NameInvalid(field=field)
+    return text
+
+
+def check_operator(operator_id: str, reason: str) -> None:
+    """Whoever decides says who and why; raises NameInvalid or ReasonInvalid."""
+    check_name(operator_id, "operator_id")
+    if not reason.strip() or not is_label(reason, MAX_REASON):
+        raise ReasonInvalid(field="reason")
+
+
+def timed_token(instant: datetime, name: str) -> str:
+    """Where a page that is ordered by time and name goes on."""
+    return base64.urlsafe_b64encode(f"{instant.isoformat()} {name}".encode()).decode()
+
+
+def check_timed_page(size: int, token: str) -> tuple[int, tuple[datetime, str] | None]:
+    """Return the size of such a page and where it begins; raises LedgerPageInvalid."""
+    if not 0 <= size <= MAX_PAGE:
+        raise LedgerPageInvalid(field="page_size", limit=MAX_PAGE)
+    if not token:
+        return size or PAGE, None
+    try:
+        instant, _, name = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition(" ")
+        after = datetime.fromisoformat(instant)
+    except ValueError:
+        raise LedgerPageInvalid(field="page_token") from None
+    if after.tzinfo is None or not is_id(name):
+        raise LedgerPageInvalid(field="page_token")
+    return size or PAGE, (after, name)

@@ -87,6 +87,10 @@ class ChargeUnpostable(FailedPrecondition):
     """The books cannot take this charge: a balance would leave the range of 64 bits."""
 
 
+class PromotionalBelowBurned(FailedPrecondition):
+    """More promotional credits were burned for this charge than it says."""
+
+
 class DistributionUnknown(NotFound):
     """No such charge was finalized."""
 
@@ -129,3 +133,51 @@ class RefInvalid(InvalidArgument):
 
 class RevisionInvalid(InvalidArgument):
     """The revision of a standing counts from 1."""
+
+
+class OrderInvalid(InvalidArgument):
+    """An order id is 1 to 128 printable ASCII characters."""
+
+
+class PurchasePriceInvalid(InvalidArgument):
+    """A purchase costs 1 to 10^15 micro-USD."""
+
+
+class PurchaseMismatch(AlreadyExists):
+    """This order was announced with another account or price."""
+
+
+class PurchaseUnknown(NotFound):
+    """No such purchase."""
+
+
+class PaymentInvalid(InvalidArgument):
+    """A payment id is 1 to 128 printable ASCII characters."""
+
+
+class PaymentStateInvalid(InvalidArgument):
+    """A report says in which state the payment is."""
+
+
+class PaymentAmountInvalid(InvalidArgument):
+    """Amounts are 0 to 10^15, no more is refunded than was paid, and they fit the state."""
+
+
+class PaymentClearingInvalid(InvalidArgument):
+    """A payment that brought money says when, and not more than five minutes ahead."""
+
+
+class PaymentUnknown(NotFound):
+    """No such payment."""
+
+
+class PaymentAllocated(FailedPrecondition):
+    """This payment is not on the unallocated list."""
+
+
+class NameInvalid(InvalidArgument):
+    """An id is 1 to 128 printable ASCII characters."""
+
+
+class ReasonInvalid(InvalidArgument):
+    """A decision has a reason of 1 to 1000 characters."""

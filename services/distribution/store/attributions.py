@@ -46,6 +46,19 @@ async def keep(connection: Connection, copies: Mapping[str, Copy]) -> None:
 async def find_ref(connection: Connection, account_id: str) -> str | None:
     """Surrogate of one account, where it is known here."""
     ref: str | None = await connection.fetchval(
-        "SELECT account_ref::text FROM attributions WHERE account_id = $1", account_id
+        """
+        SELECT account_ref::text FROM attributions WHERE account_id = $1
+        UNION ALL SELECT account_ref::text FROM account_refs WHERE account_id = $1 LIMIT 1
+        """,
+        account_id,
     )
     return ref
+
+
+async def keep_ref(connection: Connection, account_id: str, account_ref: str) -> None:
+    """Remember the surrogate of an account whose attribution nobody asked for yet."""
+    await connection.execute(
+        "INSERT INTO account_refs (account_id, account_ref) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        account_id,
+        account_ref,
+    )
