@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from prometheus_client import Gauge
 
 from libs.inbox import Inbox, Subscription, asking_the_log
-from libs.kafka import make_topics, stopped
+from libs.kafka import make_topics, started, stopped
 from libs.postgres import Postgres
 from libs.telemetry import logger
 from protos.events.v1 import events_pb2
@@ -82,36 +82,37 @@ class Consumer:
         while True:
             self._silent.clear()
             self._heard_at.clear()
-            client = AIOKafkaConsumer(
-                *self._subscriptions,
-                bootstrap_servers=self._bootstrap,
-                group_id=self._group,
-                auto_offset_reset="earliest",
-                enable_auto_commit=False,
-                request_timeout_ms=_REQUEST_TIMEOUT_MS,
-                session_timeout_ms=_SESSION_TIMEOUT_MS,
-                heartbeat_interval_ms=_SESSION_TIMEOUT_MS // 6,
-                fetch_max_wait_ms=_FETCH_WAIT_MS,
-                metadata_max_age_ms=5000,
-            )
             try:
-                await self._start(client)
+                client = await self._connected()
                 wait_s = 0.1
-                await _Lanes(client, self._receive).run(self._silent)
+                try:
+                    await _Lanes(client, self._receive).run(self._silent)
+                finally:
+                    await stopped(client)
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("the broker does not answer", error=type(error).__name__)
                 wait_s = min(2 * wait_s, _WAIT_MAX_S)
-            finally:
-                await stopped(client)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
 
-    async def _start(self, client: AIOKafkaConsumer) -> None:
+    async def _connected(self) -> AIOKafkaConsumer:
         topics = [subscription.topic for subscription in self._subscriptions.values()]
         # A broker that makes topics by itself would give them one partition.
         await make_topics(self._bootstrap, topics, self._replication)
-        async with asyncio.timeout(2 * _REQUEST_TIMEOUT_MS / 1000):
-            await client.start()
+        client = AIOKafkaConsumer(
+            *self._subscriptions,
+            bootstrap_servers=self._bootstrap,
+            group_id=self._group,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            session_timeout_ms=_SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=_SESSION_TIMEOUT_MS // 6,
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+            metadata_max_age_ms=5000,
+        )
+        await started(client, 2 * _REQUEST_TIMEOUT_MS / 1000)
         self._heard_at = dict.fromkeys(self._subscriptions, time.monotonic())
+        return client
 
     async def _receive(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         self._heard_at[place.topic] = time.monotonic()

@@ -1,7 +1,8 @@
 """The broker as the relay needs it: explicit partitions, acknowledged by all replicas, topics made at need."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -18,7 +19,11 @@ from libs.telemetry import logger
 
 log = logger(__name__)
 
+T = TypeVar("T")
+
 _TIMEOUT_MS = 5000
+_STOP_S = 1.0
+_END_MAX_S = 10.0
 _MESSAGE_BYTES_MAX = 1_000_000
 """What a broker takes unless it is told otherwise; consumers fetch a larger event by RPC, as they do any gap."""
 
@@ -61,12 +66,7 @@ class Publisher:
                 max_request_size=2 * _MESSAGE_BYTES_MAX,
                 request_timeout_ms=_TIMEOUT_MS,
             )
-            try:
-                async with asyncio.timeout(_TIMEOUT_MS / 1000):
-                    await producer.start()
-            except BaseException:
-                await stopped(producer)
-                raise
+            await started(producer, _TIMEOUT_MS / 1000)
             self._producer = producer
         return self._producer
 
@@ -81,23 +81,24 @@ async def make_topics(bootstrap: str, topics: Iterable[Topic], replication: int 
 
     Raises KafkaError, OSError, TimeoutError.
     """
+    await _in_time(_own(_make_topics(bootstrap, list(topics), replication)), 2 * _TIMEOUT_MS / 1000)
+
+
+async def _make_topics(bootstrap: str, topics: Sequence[Topic], replication: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=_TIMEOUT_MS)
     try:
-        async with asyncio.timeout(2 * _TIMEOUT_MS / 1000):
-            await admin.start()
-            there = {
-                each["topic"]: len(each["partitions"])
-                for each in await admin.describe_topics()
-                if not each["error_code"]
-            }
-            missing = [topic for topic in topics if topic.name not in there]
-            narrow = [topic for topic in topics if there.get(topic.name, topic.partitions) < topic.partitions]
-            if missing:
-                wanted = [NewTopic(each.name, each.partitions, replication) for each in missing]
-                _check((await admin.create_topics(wanted)).topic_errors, TopicAlreadyExistsError)
-            if narrow:
-                more = {each.name: NewPartitions(each.partitions) for each in narrow}
-                _check((await admin.create_partitions(more)).topic_errors, InvalidPartitionsError)
+        await admin.start()
+        there = {
+            each["topic"]: len(each["partitions"]) for each in await admin.describe_topics() if not each["error_code"]
+        }
+        missing = [topic for topic in topics if topic.name not in there]
+        narrow = [topic for topic in topics if there.get(topic.name, topic.partitions) < topic.partitions]
+        if missing:
+            wanted = [NewTopic(each.name, each.partitions, replication) for each in missing]
+            _check((await admin.create_topics(wanted)).topic_errors, TopicAlreadyExistsError)
+        if narrow:
+            more = {each.name: NewPartitions(each.partitions) for each in narrow}
+            _check((await admin.create_partitions(more)).topic_errors, InvalidPartitionsError)
     finally:
         await admin.close()
 
@@ -122,10 +123,54 @@ async def _sent(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
             raise outcome
 
 
-async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
-    """Stops a client whose broker may be gone: whatever is still under way is given up."""
+_owned: set[asyncio.Task[Any]] = set()
+"""What goes on by itself after nobody waits for it any more: at most until the time-outs of its client."""
+
+
+async def started(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float) -> None:
+    """Starts a client; raises KafkaError, OSError or TimeoutError, and has then given it up."""
+    starting = _own(client.start())
     try:
-        async with asyncio.timeout(2):
+        await _in_time(starting, seconds)
+    except BaseException:
+        await _wait_a_little(_own(_ended(client, starting)))
+        raise
+
+
+async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Stops a client. One whose broker is gone goes on by itself: cut off, it would never close what it opened."""
+    await _wait_a_little(_own(_ended(client, None)))
+
+
+async def _ended(client: AIOKafkaProducer | AIOKafkaConsumer, starting: asyncio.Task[None] | None) -> None:
+    if starting is not None:
+        await asyncio.wait([starting], timeout=_END_MAX_S)
+        starting.cancel()
+    try:
+        async with asyncio.timeout(_END_MAX_S):
             await client.stop()
-    except (KafkaError, OSError, TimeoutError):
-        return
+    finally:
+        # A stop that meets an error on its way leaves this out.
+        await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()  # noqa: SLF001
+
+
+def _own(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = asyncio.create_task(work)
+    _owned.add(task)
+    task.add_done_callback(_disown)
+    return task
+
+
+def _disown(task: asyncio.Task[Any]) -> None:
+    _owned.discard(task)
+    if not task.cancelled() and (error := task.exception()):
+        log.debug("a client ended badly", error=type(error).__name__)
+
+
+async def _in_time(task: asyncio.Task[T], seconds: float) -> T:
+    async with asyncio.timeout(seconds):
+        return await asyncio.shield(task)
+
+
+async def _wait_a_little(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task], timeout=_STOP_S)
