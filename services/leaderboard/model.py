@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -15,7 +16,7 @@ class Timeframe(IntEnum):
     ALL_TIME = 4
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """One window of one timeframe, named by its first day."""
 
@@ -23,14 +24,26 @@ class Window:
     start: date
 
 
-@dataclass(slots=True)
-class Rise:
-    """What a batch adds to one creator in one window."""
+class Rise(NamedTuple):
+    """What a batch adds to one creator in one window; instants are of the newest referral and charge."""
 
-    referral_count: int = 0
-    earned_micro: int = 0
-    referred_at: datetime | None = None
-    earned_at: datetime | None = None
+    timeframe: int
+    window_start: date
+    creator_ref: UUID
+    referral_count: int
+    earned_micro: int
+    referred_at: datetime | None
+    earned_at: datetime | None
+
+
+class Accrual(NamedTuple):
+    """What a batch adds to one creator's UTC day and model."""
+
+    creator_ref: UUID
+    day: date
+    model: str
+    charges: int
+    accrued_micro: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,9 +315,7 @@ def test_a_charge_rises_its_referrer_in_the_four_windows_of_its_own_time() -> No
     tally = Tally()
     tally.earn(str(ANN), microseconds("2026-12-31T23:59:59"), 70, "m", [])
     tally.earn(str(ANN), microseconds("2027-01-01T00:00:00"), 7, "m", [])
-    rises = {
-        (window.timeframe.name, str(window.start)): rise.earned_micro for (window, _), rise in tally.rises().items()
-    }
+    rises = {(Timeframe(rise.timeframe).name, str(rise.window_start)): rise.earned_micro for rise in tally.rises()}
     assert rises == {
         ("DAILY", "2026-12-31"): 70,
         ("DAILY", "2027-01-01"): 7,
@@ -326,7 +324,7 @@ def test_a_charge_rises_its_referrer_in_the_four_windows_of_its_own_time() -> No
         ("MONTHLY", "2027-01-01"): 7,
         ("ALL_TIME", "0001-01-01"): 77,
     }
-    assert tally.accruals() == {(ANN, date(2026, 12, 31), "m"): (1, 70), (ANN, date(2027, 1, 1), "m"): (1, 7)}
+    assert tally.accruals() == [(ANN, date(2026, 12, 31), "m", 1, 70), (ANN, date(2027, 1, 1), "m", 1, 7)]
 
 
 def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came_first() -> None:
@@ -336,7 +334,7 @@ def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came
         forth.refer(str(ANN), one)
         back.refer(str(ANN).upper(), other)
     assert forth.rises() == back.rises()
-    assert {rise.referred_at for rise in forth.rises().values()} == {at("2026-03-02T03:00:00")}
+    assert {rise.referred_at for rise in forth.rises()} == {at("2026-03-02T03:00:00")}
     assert forth.referral_days() == {ANN: {date(2026, 3, 2)}}
 
 
@@ -356,7 +354,7 @@ def test_a_share_is_divided_among_models_and_counted_once(
 ) -> None:
     tally = Tally()
     tally.earn(str(ANN), 0, 100, model, parts)
-    assert {name: row for (_, _, name), row in tally.accruals().items()} == accruals
+    assert {row.model: (row.charges, row.accrued_micro) for row in tally.accruals()} == accruals
 
 
 def test_a_fact_that_cannot_be_is_not_counted() -> None:

@@ -29,7 +29,7 @@ CHANGES_MAX: Final = 20_000
 _PATIENCE_S: Final = 1.0
 _ASK_AGAIN_S: Final = 0.02
 _SHUN_S: Final = 2.0
-_CHUNK: Final = 2000
+_CHUNK: Final = 500
 _STORE_READS_MAX: Final = 4
 _REDIS_FAULTS: Final = (RedisError, OSError, TimeoutError)
 

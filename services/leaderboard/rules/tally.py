@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
 from libs.money import largest_remainder
-from services.leaderboard.model import Rise, Timeframe, Window
+from services.leaderboard.model import Accrual, Rise, Timeframe
 from services.leaderboard.rules.windows import window_on
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,17 +21,20 @@ class FactInvalid(ValueError):
 
 
 class Tally:
-    """Collects facts by creator and day; instants are microseconds since 1970, which is what costs least per charge."""
+    """Collects facts by creator and day; the rest is worked out once per batch.
+
+    Creators are the numbers of their surrogates, instants microseconds since 1970: what costs least per charge.
+    """
 
     def __init__(self) -> None:
-        self._referrals: dict[tuple[UUID, int], list[int]] = {}
-        self._earnings: dict[tuple[UUID, int], list[int]] = {}
-        self._models: dict[tuple[UUID, int, str], list[int]] = {}
-        self._refs: dict[str, UUID] = {}
+        self._referrals: dict[tuple[int, int], list[int]] = {}
+        self._earnings: dict[tuple[int, int], list[int]] = {}
+        self._models: dict[tuple[int, int, str], list[int]] = {}
+        self._numbers: dict[str, int] = {}
 
     def refer(self, referrer_ref: str, at_us: int) -> None:
         """One referee more."""
-        row = self._referrals.setdefault((self._ref(referrer_ref), _day(at_us)), [0, at_us])
+        row = self._referrals.setdefault((self._number(referrer_ref), _day(at_us)), [0, at_us])
         row[0] += 1
         row[1] = max(row[1], at_us)
 
@@ -40,49 +44,63 @@ class Tally:
         """One charge's share; `parts` are the models of an ensemble and what each cost."""
         if share_micro <= 0:
             raise FactInvalid(f"a share of {share_micro}")
-        ref, day = self._ref(referrer_ref), _day(at_us)
-        row = self._earnings.setdefault((ref, day), [0, at_us])
+        number, day = self._number(referrer_ref), _day(at_us)
+        row = self._earnings.setdefault((number, day), [0, at_us])
         row[0] += share_micro
         row[1] = max(row[1], at_us)
         shares = parts_of(share_micro, parts) or {model: share_micro}
         counted_under = model if model in shares else dearest(shares)
         for name, part_micro in shares.items():
             if part_micro or name == counted_under:
-                entry = self._models.setdefault((ref, day, name), [0, 0])
+                entry = self._models.setdefault((number, day, name), [0, 0])
                 entry[0] += name == counted_under
                 entry[1] += part_micro
 
-    def rises(self) -> Mapping[tuple[Window, UUID], Rise]:
-        """By how much each creator rises in each of its windows."""
-        rises: dict[tuple[Window, UUID], Rise] = defaultdict(Rise)
-        for (ref, day), (count, newest_us) in self._referrals.items():
-            for window in _windows(day):
-                rise = rises[window, ref]
-                rise.referral_count += count
-                rise.referred_at = _later(rise.referred_at, newest_us)
-        for (ref, day), (earned_micro, newest_us) in self._earnings.items():
-            for window in _windows(day):
-                rise = rises[window, ref]
-                rise.earned_micro += earned_micro
-                rise.earned_at = _later(rise.earned_at, newest_us)
-        return rises
+    def rises(self) -> list[Rise]:
+        """By how much each creator rises in each of its windows, in the order of the key."""
+        sums: dict[tuple[int, int, int], list[int]] = {}
+        for (number, day), (count, newest_us) in self._referrals.items():
+            for timeframe, start in _windows(day):
+                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1])
+                row[0] += count
+                row[2] = max(row[2], newest_us)
+        for (number, day), (earned_micro, newest_us) in self._earnings.items():
+            for timeframe, start in _windows(day):
+                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1])
+                row[1] += earned_micro
+                row[3] = max(row[3], newest_us)
+        return [
+            Rise(
+                timeframe,
+                date.fromordinal(start),
+                UUID(int=number),
+                count,
+                earned,
+                _instant(referred),
+                _instant(charged),
+            )
+            for (timeframe, start, number), (count, earned, referred, charged) in sorted(sums.items())
+        ]
 
     def referral_days(self) -> Mapping[UUID, set[date]]:
         """The UTC days on which each creator brought somebody."""
-        days: dict[UUID, set[date]] = defaultdict(set)
-        for ref, day in self._referrals:
-            days[ref].add(_date(day))
-        return days
+        days: dict[int, set[date]] = defaultdict(set)
+        for number, day in self._referrals:
+            days[number].add(_date(day))
+        return {UUID(int=number): days[number] for number in sorted(days)}
 
-    def accruals(self) -> Mapping[tuple[UUID, date, str], tuple[int, int]]:
-        """Charges and micro-USD by creator, UTC day and model."""
-        return {(ref, _date(day), model): (row[0], row[1]) for (ref, day, model), row in self._models.items()}
+    def accruals(self) -> list[Accrual]:
+        """Charges and micro-USD by creator, UTC day and model, in the order of the key."""
+        return [
+            Accrual(UUID(int=number), _date(day), model, *row)
+            for (number, day, model), row in sorted(self._models.items())
+        ]
 
-    def _ref(self, text: str) -> UUID:
-        ref = self._refs.get(text)
-        if ref is None:
-            ref = self._refs[text] = UUID(text)
-        return ref
+    def _number(self, ref: str) -> int:
+        number = self._numbers.get(ref)
+        if number is None:
+            number = self._numbers[ref] = UUID(ref).int
+        return number
 
 
 def parts_of(share_micro: int, parts: Sequence[tuple[str, int]]) -> dict[str, int]:
@@ -108,10 +126,12 @@ def _date(day: int) -> date:
     return date.fromordinal(_EPOCH_DAY + day)
 
 
-def _windows(day: int) -> list[Window]:
-    return [window_on(timeframe, _date(day)) for timeframe in Timeframe]
+@lru_cache(maxsize=1024)
+def _windows(day: int) -> tuple[tuple[int, int], ...]:
+    """Number of the timeframe and ordinal of the first day."""
+    windows = (window_on(timeframe, _date(day)) for timeframe in Timeframe)
+    return tuple((int(window.timeframe), window.start.toordinal()) for window in windows)
 
 
-def _later(one: datetime | None, other_us: int) -> datetime:
-    other = _EPOCH + timedelta(microseconds=other_us)
-    return other if one is None else max(one, other)
+def _instant(us: int) -> datetime | None:
+    return None if us < 0 else _EPOCH + timedelta(microseconds=us)

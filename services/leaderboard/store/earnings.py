@@ -1,15 +1,15 @@
 """SQL of what creators accrued, by day and model."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
 from libs.postgres import Connection
+from services.leaderboard.model import Accrual
 
 
-async def add(connection: Connection, accrued: Mapping[tuple[UUID, date, str], tuple[int, int]]) -> None:
-    """Adds (charges, micro-USD) per creator, UTC day and model, in the order of the key."""
-    rows = sorted(accrued.items())
+async def add(connection: Connection, accruals: Sequence[Accrual]) -> None:
+    """Adds charges and micro-USD per creator, UTC day and model, in the order of the key."""
     await connection.execute(
         """
         INSERT INTO earning_days (creator_ref, day, model, charges, accrued_micro)
@@ -18,11 +18,7 @@ async def add(connection: Connection, accrued: Mapping[tuple[UUID, date, str], t
             charges = earning_days.charges + excluded.charges,
             accrued_micro = earning_days.accrued_micro + excluded.accrued_micro
         """,
-        [key[0] for key, _ in rows],
-        [key[1] for key, _ in rows],
-        [key[2] for key, _ in rows],
-        [charges for _, (charges, _) in rows],
-        [accrued_micro for _, (_, accrued_micro) in rows],
+        *map(list, zip(*accruals, strict=True)),
     )
 
 

@@ -15,24 +15,8 @@ _ORDER = "referral_count DESC, earned_micro DESC, coalesce(referred_at, earned_a
 _WINDOW = "timeframe = $1 AND window_start = $2"
 
 
-async def raise_places(connection: Connection, rises: Mapping[tuple[Window, UUID], Rise]) -> None:
+async def raise_places(connection: Connection, rises: Sequence[Rise]) -> None:
     """Adds what a batch brought, in the order of the key: two batches never wait for each other crosswise."""
-    rows = sorted(rises.items(), key=lambda item: item[0])
-    columns = zip(
-        *(
-            (
-                int(window.timeframe),
-                window.start,
-                creator_ref,
-                rise.referral_count,
-                rise.earned_micro,
-                rise.referred_at,
-                rise.earned_at,
-            )
-            for (window, creator_ref), rise in rows
-        ),
-        strict=True,
-    )
     await connection.execute(
         """
         INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at)
@@ -45,7 +29,7 @@ async def raise_places(connection: Connection, rises: Mapping[tuple[Window, UUID
             earned_at = greatest(places.earned_at, excluded.earned_at),
             changed_by = pg_current_xact_id()
         """,
-        *map(list, columns),
+        *map(list, zip(*rises, strict=True)),
     )
 
 
@@ -116,7 +100,7 @@ async def around(connection: Connection, window: Window, creator_ref: UUID, neig
 
 async def add_referral_days(connection: Connection, days: Mapping[UUID, set[date]]) -> None:
     """Marks days on which creators brought somebody, in the order of the surrogate; marking again changes nothing."""
-    rows = sorted(days.items())
+    rows = days.items()
     await connection.execute(
         """
         INSERT INTO referral_days (creator_ref, days)
