@@ -13,6 +13,7 @@ from aiokafka.errors import (
     TopicAlreadyExistsError,
     for_code,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from libs.outbox import Record, Topic
 from libs.telemetry import logger
@@ -64,6 +65,7 @@ class Publisher:
                 acks="all",
                 enable_idempotence=self._idempotent,
                 max_request_size=2 * _MESSAGE_BYTES_MAX,
+                max_batch_size=_MESSAGE_BYTES_MAX // 2,
                 request_timeout_ms=_TIMEOUT_MS,
             )
             await started(producer, _TIMEOUT_MS / 1000)
@@ -113,14 +115,32 @@ async def _sent(producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
     small = [record for record in records if len(record.value) + len(record.key) < _MESSAGE_BYTES_MAX]
     if len(small) < len(records):
         log.warning("too large for the broker, left to the event log", events=len(records) - len(small))
-    sending = [
-        await producer.send(record.topic.name, record.value, record.key, partition=record.partition) for record in small
-    ]
+    places: dict[tuple[str, int], list[Record]] = {}
+    for record in small:
+        places.setdefault((record.topic.name, record.partition), []).append(record)
+    sending = (_sent_in_order(producer, *place, some) for place, some in places.items())
     for outcome in await asyncio.gather(*sending, return_exceptions=True):
-        if isinstance(outcome, MessageSizeTooLargeError):
-            log.warning("too large for this broker, left to the event log")
-        elif isinstance(outcome, BaseException):
+        if isinstance(outcome, BaseException):
             raise outcome
+
+
+async def _sent_in_order(producer: AIOKafkaProducer, topic: str, partition: int, records: Sequence[Record]) -> None:
+    """Sends what goes to one partition in batches of this side's making: a future for each event costs more than it."""
+    batch = producer.create_batch()
+    for record in records:
+        # A batch that holds nothing yet takes an event of any size.
+        if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+            await _delivered(producer, topic, partition, batch)
+            batch = producer.create_batch()
+            batch.append(key=record.key, value=record.value, timestamp=None)
+    await _delivered(producer, topic, partition, batch)
+
+
+async def _delivered(producer: AIOKafkaProducer, topic: str, partition: int, batch: BatchBuilder) -> None:
+    try:
+        await (await producer.send_batch(batch, topic, partition=partition))
+    except MessageSizeTooLargeError:
+        log.warning("too large for this broker, left to the event log", events=batch.record_count())
 
 
 _owned: set[asyncio.Task[Any]] = set()
