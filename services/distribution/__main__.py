@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
-from libs.rpc.unserved import unserved
 from libs.service import App, run
-from protos.distribution.v1 import distribution_pb2_grpc, ledger_pb2_grpc
+from protos.distribution.v1 import (
+    campaigns_pb2_grpc,
+    distribution_pb2_grpc,
+    ledger_pb2_grpc,
+    payments_pb2_grpc,
+    treasury_pb2_grpc,
+)
 from protos.referral.v1 import referral_pb2_grpc
-from services.distribution.attribution import Attributions
+from services.distribution.attribution import AccountRefs, Attributions
 from services.distribution.commands.finalize import Finalizer
 from services.distribution.jobs import all_jobs
-from services.distribution.servicer import distribution, ledger
+from services.distribution.servicer import campaigns, distribution, ledger, payments, treasury
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 
@@ -31,14 +36,35 @@ async def wire(app: App) -> None:
     )
     app.serve(
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
-        unserved(ledger.LedgerServicer, "This read comes with a later version.")(
+        ledger.LedgerServicer(
             postgres, app.clock, referral, settlement_delay=settings.settlement_delay, hold=settings.earnings_hold
         ),
         "creator.distribution.v1.LedgerService",
         ledger.CALLERS,
     )
+    app.serve(
+        payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
+        payments.PaymentsServicer(postgres, app.clock, AccountRefs(postgres, referral)),
+        "creator.distribution.v1.PaymentsService",
+        payments.CALLERS,
+    )
+    app.serve(
+        campaigns_pb2_grpc.add_CampaignsServiceServicer_to_server,
+        campaigns.CampaignsServicer(
+            postgres, app.clock, AccountRefs(postgres, referral), funding_bps=settings.score_pool_funding_bps
+        ),
+        "creator.distribution.v1.CampaignsService",
+        campaigns.CALLERS,
+        quiet=campaigns.QUIET,
+    )
+    app.serve(
+        treasury_pb2_grpc.add_TreasuryServiceServicer_to_server,
+        treasury.TreasuryServicer(postgres, app.clock, payouts_enabled=settings.payouts_enabled),
+        "creator.distribution.v1.TreasuryService",
+        treasury.CALLERS,
+    )
     app.relay(postgres)
-    app.jobs(all_jobs(postgres, settings))
+    app.jobs(all_jobs(postgres, app.clock, settings))
     app.run(attributions.run, "attribution")
     app.run(writer.run, "writer")
 

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
-from services.distribution.commands import settling
+from services.distribution.commands import closing, refunds, settling, treasury
 from services.distribution.settings import Settings
 
 
-def all_jobs(postgres: Postgres, settings: Settings) -> Sequence[Job]:
+def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[Job]:
     """Every job of distribution."""
 
     async def settle(now: datetime) -> None:
@@ -18,7 +19,19 @@ def all_jobs(postgres: Postgres, settings: Settings) -> Sequence[Job]:
     async def drop_matured(now: datetime) -> None:
         await settling.drop_matured(postgres, now)
 
+    async def apply_refunds(_now: datetime) -> None:
+        await refunds.apply_all(postgres, clock)
+
+    async def measure_coverage(_now: datetime) -> None:
+        await treasury.measure_coverage(postgres)
+
+    async def close_hours(now: datetime) -> None:
+        await closing.close_hours(postgres, now)
+
     return [
+        Job("apply_refunds", timedelta(minutes=1), apply_refunds),
         Job("settle", timedelta(minutes=1), settle),
         Job("drop_matured", timedelta(hours=1), drop_matured),
+        Job("measure_coverage", timedelta(minutes=1), measure_coverage),
+        Job("close_hours", timedelta(minutes=10), close_hours),
     ]

@@ -24,11 +24,15 @@ class Settings(Base):
         converter=_key, help="Keys the fingerprints of charges; it never changes, or replays are refused as mismatches."
     )
     billing_enabled: bool = environ.var("1", converter=flag, help="Off: every Finalize is refused.")
+    payouts_enabled: bool = environ.var("1", converter=flag, help="Off: no payout is held or burned.")
     attribution_window_months: int = environ.var("12", converter=whole(1, 120))
     attribution_cache_max: int = environ.var("200000", converter=whole(1, 10_000_000))
     attribution_wait_seconds: float = environ.var("2", converter=seconds(0.05, 30))
     settlement_delay_seconds: int = environ.var("172800", converter=whole(0, 86_400 * 60))
     earnings_hold_seconds: int = environ.var("1209600", converter=whole(0, 86_400 * 366))
+    score_pool_funding_bps: int = environ.var(
+        "1000", converter=whole(0, 10_000), help="Part of net foundation revenue that funds the score pool."
+    )
     group_commit_max: int = environ.var("512", converter=whole(1, 512), help="Charges in one transaction.")
     ledger_queue_max: int = environ.var("8192", converter=whole(512, 1_000_000), help="Charges that may wait for it.")
     ledger_patience_seconds: float = environ.var(

@@ -8,11 +8,14 @@ import asyncpg
 
 from libs import outbox
 from libs.money import Split
-from libs.postgres import Connection
+from libs.postgres import Connection, violated
 from libs.telemetry import current_traceparent
 from services.distribution.model import Decision, Distribution, Part, Posted, ReferrerOutcome, Row
+from services.distribution.rules.refusals import PromotionalBelowBurned
 
 _POST_GROUP = f"SELECT post_group({', '.join(f'${place}' for place in range(1, 31))})"
+
+_COVERED = "distributions_cover_burns"
 
 _POSTED = """
     inference_charge_id, distribution_id::text, fingerprint, rule_version, referrer_outcome,
@@ -32,18 +35,24 @@ async def post_group(
     """Write new charges with their amounts by account id and their events: one statement, one transaction.
 
     Rows come in order of their charge id. False, and nothing is written, where the rules no longer stand at `revision`.
-    Raises UniqueViolationError, having written nothing, where one of the charges is in the journal already.
+    Raises UniqueViolationError, having written nothing, where one of the charges is in the journal already, and
+    PromotionalBelowBurned where one says less than was burned for it.
     """
-    posted: bool = await connection.fetchval(
-        _POST_GROUP,
-        revision,
-        recorded_at,
-        *zip(*map(_values, rows), strict=True),
-        amounts_micro.keys(),
-        amounts_micro.values(),
-        *outbox.outbox_columns(told),
-        current_traceparent(),
-    )
+    try:
+        posted: bool = await connection.fetchval(
+            _POST_GROUP,
+            revision,
+            recorded_at,
+            *zip(*map(_values, rows), strict=True),
+            amounts_micro.keys(),
+            amounts_micro.values(),
+            *outbox.outbox_columns(told),
+            current_traceparent(),
+        )
+    except asyncpg.CheckViolationError as error:
+        if violated(error) == _COVERED:
+            raise PromotionalBelowBurned(field="promotional_micro", burned_micro=error.detail) from None
+        raise
     return posted
 
 
