@@ -1,5 +1,6 @@
 """Pending earnings become settled, a while after the money behind them cleared."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from libs import outbox
@@ -19,25 +20,27 @@ BATCH = 20_000
 
 
 async def settle(postgres: Postgres, now: datetime, *, delay: timedelta, hold: timedelta) -> int:
-    """Settles everything that is due at `now`; returns how many shares. Two at once share the work."""
+    """Settles everything that is due at `now`; returns how many shares. Two at once share the work.
+
+    A creator's due shares go together, under one transfer; creators go in groups, a transaction each.
+    """
+    cleared_by = rules.due_before(now, delay)
+    async with postgres.connection() as connection:
+        due = await earnings.due_creators(connection, cleared_by)
     total = 0
-    while True:
-        shares = await _settle_batch(postgres, now, delay=delay, hold=hold)
-        total += shares
-        if not shares:
-            return total
+    for creators in rules.groups(due, BATCH):
+        total += await _settle_creators(postgres, creators, cleared_by, now, hold)
+    return total
 
 
 @retried
-async def _settle_batch(postgres: Postgres, now: datetime, *, delay: timedelta, hold: timedelta) -> int:
+async def _settle_creators(
+    postgres: Postgres, creators: Sequence[str], cleared_by: datetime, now: datetime, hold: timedelta
+) -> int:
     async with postgres.transaction() as connection:
-        cleared_by = rules.due_before(now, delay)
-        creators = await earnings.due_creators(connection, cleared_by, BATCH)
-        if not creators:
-            return 0
         await earnings.lock_states(connection, creators)
         transfer_ids = {creator_ref: new_id() for creator_ref in creators}
-        settled = await earnings.settle_due(connection, transfer_ids, cleared_by, BATCH, settled_at=now, hold=hold)
+        settled = await earnings.settle_due(connection, transfer_ids, cleared_by, settled_at=now, hold=hold)
         postings = [
             Posting(
                 TransferKind.SETTLE,

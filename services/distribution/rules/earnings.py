@@ -1,6 +1,6 @@
 """Decisions about earnings: when a share settles, when it may be paid out, and how the buckets partition all of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +12,20 @@ PARTS_MAX: Final = 400
 def due_before(now: datetime, settlement_delay: timedelta) -> datetime:
     """Shares cleared at or before this instant are settled at `now`."""
     return now - settlement_delay
+
+
+def groups(due: Sequence[tuple[str, int]], shares_max: int) -> Iterator[list[str]]:
+    """Creators in groups that have at most so many shares together, or of one creator that has more."""
+    group: list[str] = []
+    shares = 0
+    for creator_ref, count in due:
+        if group and shares + count > shares_max:
+            yield group
+            group, shares = [], 0
+        group.append(creator_ref)
+        shares += count
+    if group:
+        yield group
 
 
 def matures_at(settled_at: datetime, accrued_at: datetime, hold: timedelta) -> datetime:

@@ -62,25 +62,22 @@ async def add_totals(
     )
 
 
-async def due_creators(connection: Connection, cleared_by: datetime, limit: int) -> list[str]:
-    """Creators of the shares that have waited longest, among the first `limit` of those due."""
+async def due_creators(connection: Connection, cleared_by: datetime) -> list[tuple[str, int]]:
+    """Creators with due shares and how many, by surrogate."""
     rows = await connection.fetch(
         """
-        SELECT DISTINCT creator_ref::text FROM (
-            SELECT creator_ref FROM pending_earnings WHERE cleared_at <= $1 ORDER BY cleared_at LIMIT $2
-        ) AS due
+        SELECT creator_ref::text, count(*) FROM pending_earnings WHERE cleared_at <= $1
+        GROUP BY creator_ref ORDER BY creator_ref
         """,
         cleared_by,
-        limit,
     )
-    return [row[0] for row in rows]
+    return [(creator_ref, shares) for creator_ref, shares in rows]
 
 
 async def settle_due(
     connection: Connection,
     transfer_ids: Mapping[str, UUID],
     cleared_by: datetime,
-    limit: int,
     *,
     settled_at: datetime,
     hold: timedelta,
@@ -88,29 +85,23 @@ async def settle_due(
     """Turns due shares of locked creators into maturing ones, under the transfer that each creator is to get."""
     rows = await connection.fetch(
         """
-        WITH due AS (
-            SELECT creator_ref, distribution_id, transfer_id
-            FROM pending_earnings JOIN unnest($1::uuid[], $2::uuid[]) AS locked (creator_ref, transfer_id)
-                USING (creator_ref)
-            WHERE cleared_at <= $3 ORDER BY cleared_at LIMIT $4
-        ), taken AS (
-            DELETE FROM pending_earnings AS pending USING due
-            WHERE pending.creator_ref = due.creator_ref AND pending.distribution_id = due.distribution_id
-            RETURNING pending.creator_ref, pending.distribution_id, transfer_id, amount_micro, accrued_at
+        WITH taken AS (
+            DELETE FROM pending_earnings WHERE creator_ref = ANY ($1::uuid[]) AND cleared_at <= $3
+            RETURNING creator_ref, distribution_id, amount_micro, accrued_at
         ), maturing AS (
             INSERT INTO maturing_earnings (creator_ref, matures_at, distribution_id, amount_micro)
-            SELECT creator_ref, accrued_at + $6::interval, distribution_id, amount_micro FROM taken
-            WHERE accrued_at + $6::interval > $5
+            SELECT creator_ref, accrued_at + $5::interval, distribution_id, amount_micro FROM taken
+            WHERE accrued_at + $5::interval > $4
         ), changes AS (
             INSERT INTO earning_changes (distribution_id, transfer_id, creator_ref, change, amount_micro, changed_at)
-            SELECT distribution_id, transfer_id, creator_ref, 1, amount_micro, $5 FROM taken
+            SELECT distribution_id, transfer_id, creator_ref, 1, amount_micro, $4
+            FROM taken JOIN unnest($1::uuid[], $2::uuid[]) AS locked (creator_ref, transfer_id) USING (creator_ref)
         )
         SELECT creator_ref::text, sum(amount_micro)::bigint, count(*) FROM taken GROUP BY creator_ref ORDER BY 1
         """,
         list(transfer_ids),
         list(transfer_ids.values()),
         cleared_by,
-        limit,
         settled_at,
         hold,
     )
