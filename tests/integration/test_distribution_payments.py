@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -78,7 +78,7 @@ async def test_a_share_settles_48_hours_after_its_payment_cleared(ledger: Ledger
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["buy", "pay", "refund", "charge"])))
 async def test_the_order_of_arrival_does_not_matter(ledger: Ledger, order: tuple[str, ...]) -> None:
-    steps = {
+    steps: dict[str, Callable[[], Awaitable[object]]] = {
         "buy": lambda: buy(ledger),
         "pay": lambda: tell(ledger, CONFIRMED),
         "refund": lambda: tell(ledger, HALF),

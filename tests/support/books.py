@@ -33,12 +33,13 @@ async def assert_books(connection: Connection) -> None:
         """
     )
     assert [tuple(row) for row in open_wrong] == []
-    owed, reserve = await connection.fetchrow(
+    backing = await connection.fetchrow(
         """
         SELECT
-            coalesce(sum(balance_micro) FILTER (WHERE kind LIKE 'creator%'), 0),
-            coalesce(sum(balance_micro) FILTER (WHERE kind = 'payout_reserve'), 0)
+            coalesce(sum(balance_micro) FILTER (WHERE kind LIKE 'creator%'), 0) AS owed,
+            coalesce(sum(balance_micro) FILTER (WHERE kind = 'payout_reserve'), 0) AS reserve
         FROM accounts
         """
     )
-    assert owed <= reserve
+    assert backing is not None
+    assert backing["owed"] <= backing["reserve"]

@@ -1,4 +1,4 @@
-"""The demo economy as inputs: who signs up when with whose code, and the charges of the real trace. Same seed, same economy."""
+"""The demo economy as inputs: who signs up when with whose code, and the charges of the real trace."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""Who got what, and whether it adds up: read through the same doors as everything else, and checked against the inputs."""
+"""Who got what, and whether it adds up: read through everybody's doors, and checked against the inputs."""
 
 import asyncio
 from collections import Counter
