@@ -26,7 +26,7 @@ _Heads = Mapping[tuple[str, int], int]
 
 
 class CatchingUp:
-    """Finds out up to which instant every event is applied: what boards state as `as_of`.
+    """Finds out by which instant everything that was published is applied: what boards state as `as_of`.
 
     It notes what the publishers' newest positions are, and once they are passed the boards hold everything that had
     been published by then. An instant goes with the positions of the look after it, by when the relay of a publisher

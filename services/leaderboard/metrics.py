@@ -9,5 +9,6 @@ REFRESHES = Counter(
 )
 FALLBACKS = Counter("creator_leaderboard_fallback_reads_total", "Reads answered from PostgreSQL because Redis did not.")
 CAUGHT_UP = Gauge(
-    "creator_leaderboard_caught_up_timestamp_seconds", "Business time up to which every event is known to be applied."
+    "creator_leaderboard_caught_up_timestamp_seconds",
+    "Business time by which all that was published is known to be applied.",
 )

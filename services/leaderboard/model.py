@@ -74,7 +74,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a board, the instant up to which every event is in it, and whether more follows."""
+    """A part of a board, the instant by which everything that was published is in it, and whether more follows."""
 
     rows: tuple[Ranked, ...]
     as_of: datetime

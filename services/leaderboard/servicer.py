@@ -148,7 +148,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
             return []
         today = self._clock.now().date()
         async with self._postgres.connection() as connection:
-            faces = await places.faces(connection, [ranked.place.creator_ref for ranked in part.rows])
+            faces = await places.faces(connection, [ranked.place.creator_ref for ranked in part.rows], today)
 
         def row(ranked: Ranked) -> pb.BoardRow:
             ref = ranked.place.creator_ref

@@ -334,16 +334,30 @@ async def test_without_redis_postgres_answers_the_same_and_with_it_again_redis_d
 
 
 async def test_a_redis_that_holds_the_connection_and_says_nothing_is_left_alone(dsn: str) -> None:
+    asked = 0
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
         await reader.read()
         writer.close()
 
     server = await asyncio.start_server(silent, LOOPBACK, 0)
     async with server, opened(dsn, f"redis://{LOOPBACK}:{server.sockets[0].getsockname()[1]}/0") as leaderboard:
         await leaderboard.apply(*crowd(30))
-        async with asyncio.timeout(5):
+
+        async def read() -> None:
             parts = await asyncio.gather(*(leaderboard.board.page(ALL_TIME, None, 10) for _ in range(20)))
-        assert {len(part.rows) for part in parts} == {10}
+            assert {len(part.rows) for part in parts} == {10}
+
+        async with asyncio.timeout(5):
+            await read()
+        first_asked, asked = asked, 0
+        await read()
+        assert (first_asked, asked) == (20, 0)
+        leaderboard.board._shunned_until = 0  # its time is over: one tries, nobody else waits for it
+        await read()
+        assert asked == 1
 
 
 async def test_batches_that_meet_do_not_block_each_other(leaderboard: Leaderboard) -> None:

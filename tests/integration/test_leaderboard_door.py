@@ -126,6 +126,12 @@ async def test_a_streak_ends_when_a_whole_day_passed(door: Door) -> None:
     assert seen == [1, 1, 0]
 
 
+async def test_a_referral_from_the_future_ends_no_streak(door: Door) -> None:
+    ann = await door.ref("ann")
+    await door.apply(*(Referral(ann, ago(days=number)) for number in (0, 1, -40)))
+    assert (await door.board()).rows[0].streak_days == 2
+
+
 async def test_pages_go_on_where_they_stopped_also_after_midnight(door: Door) -> None:
     await door.apply(*[Share(await door.ref(f"creator-{number}"), NOW, 100 - number) for number in range(5)])
     first = await door.board(DAILY, page_size=2)

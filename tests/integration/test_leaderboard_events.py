@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import outbox, rpc
 from libs.clock import ManualClock
@@ -41,6 +42,7 @@ from tests.support.leaderboard import (
     books,
     creator,
     finalized,
+    received,
     recomputed,
     registration,
     running,
@@ -213,8 +215,9 @@ async def test_an_event_that_makes_no_sense_is_put_aside_and_the_rest_counts(wor
     good = Referral(creator(1), NOW)
     nobody = Registration(referrer_ref="nobody")
     early = registration(Referral(creator(1), NOW.replace(year=1969)))
+    never = Registration(referrer_ref=str(creator(1)), registered_at=Timestamp(seconds=10**15))
     negative = finalized([Share(creator(1), NOW, -5)])
-    await world.referral.append([(message, "key", 0) for message in (registration(good), nobody, early)])
+    await world.referral.append([(message, "key", 0) for message in (registration(good), nobody, early, never)])
     await world.referral.append([(registration(good), "key", 0)])
     await world.distribution.append([(negative, "0", 0), (finalized([Share(creator(1), NOW, 7)]), "0", 0)])
     for each in (world.referral, world.distribution):
@@ -224,7 +227,27 @@ async def test_an_event_that_makes_no_sense_is_put_aside_and_the_rest_counts(wor
         row = await connection.fetchrow("SELECT referral_count, earned_micro FROM places WHERE timeframe = 4")
         assert row is not None
         assert tuple(row) == (2, 7)
-        assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 3
+        assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 4
+
+
+async def test_the_end_of_time_is_a_day_like_any_other(world: World) -> None:
+    last = NOW.replace(year=9999, month=12, day=31, hour=23, minute=59, second=59, microsecond=999_999)
+    await apply(world.postgres, [Referral(creator(1), last), Share(creator(1), last, 7), Referral(creator(1), NOW)])
+    async with world.postgres.connection() as connection:
+        starts = await connection.fetch("SELECT window_start FROM places WHERE referred_at = $1", last)
+    assert {start for (start,) in starts} == {date.max, date(9999, 12, 27), date(9999, 12, 1), date.min}
+
+
+async def test_a_charge_that_counts_for_nobody_is_left_out(world: World) -> None:
+    ensemble = finalized([Share(creator(1), NOW, 100, "mix"), Share(creator(2), NOW, 0), Share(None, NOW, 9)])
+    for model, amount_micro in (("gpt", 2), ("glm", 1), ("gpt", 0)):
+        ensemble.charges[0].model_breakdown.add(model=model, amount_micro=amount_micro)
+    async with world.postgres.transaction() as connection:
+        await consumers.charges(connection, [received(ensemble)])
+        models = await connection.fetch("SELECT creator_ref, model, charges, accrued_micro FROM earning_days")
+        places = await connection.fetch("SELECT DISTINCT creator_ref, earned_micro FROM places")
+    assert {tuple(row) for row in models} == {(creator(1), "gpt", 1, 67), (creator(1), "glm", 0, 33)}
+    assert [tuple(row) for row in places] == [(creator(1), 100)]
 
 
 async def test_as_of_is_when_everything_published_was_applied(world: World) -> None:

@@ -62,7 +62,7 @@ async def test_any_order_and_batching_gives_the_same_books_and_the_right_boards(
             assert [ranked.place for ranked in rows] == recomputed(facts, timeframe)
             assert [ranked.rank for ranked in rows] == list(range(1, len(rows) + 1))
         lengths = streaks(facts, NOW.date())
-        faces = await places.faces(connection, list(lengths))
+        faces = await places.faces(connection, list(lengths), NOW.date())
     assert {ref: windows.streak_on(face.run, NOW.date()) for ref, face in faces.items()} == lengths
 
 

@@ -249,6 +249,7 @@ INVALID = {
     "Bengali four for an eight": "Ann\u09ea",
     "markup": "<b>Ann</b>",
     "at sign": "@Ann",
+    "small capitals": "\u1d00\u1d05\u1d0d\u026a\u0274",
     "slash": "Ann/B",
     "Cherokee": "\u13aa\u13a5\u13a2",
 }
@@ -290,6 +291,9 @@ RESERVED = [
     "\u041e\u04451234",  # all Cyrillic
     "ѕуѕтем",  # "system", all in Cyrillic
     "\u0455taff",
+    "rnod",  # read as "mod"
+    "\u0410\u0434\u043c\u0438\u043d",  # "admin" in Russian
+    "\u0410\u0414\u041c\u0406\u041d",  # and in Ukrainian
 ]
 
 

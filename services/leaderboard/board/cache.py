@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.leaderboard.model import Place, Window
 from services.leaderboard.rules import boards
@@ -209,7 +210,8 @@ class Cache:
             timeout=_TIMEOUT_S,
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),
+            # A connection that was closed meanwhile is opened again; who does not answer is not asked twice.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         # Its types are unions of what the blocking and the awaited client answer.
         self._client: Any = redis.Redis.from_pool(pool)

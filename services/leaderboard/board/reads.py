@@ -42,7 +42,7 @@ class Board:
         self._cache = Cache(redis_url) if redis_url else None
         # In real time; 0 means to be refreshed for every read.
         self._cache_ms = int(cache_seconds * 1000)
-        self._shunned_until = 0.0
+        self._shunned_until: float | None = None
         self._wanted: asyncio.Queue[Window] = asyncio.Queue()
         self._under_way: dict[Window, asyncio.Future[None]] = {}
         self._store_reads = asyncio.Semaphore(_STORE_READS_MAX)
@@ -82,12 +82,15 @@ class Board:
 
     async def _cached(self, window: Window, ask: Callable[[Cache], Awaitable[Reading | None]]) -> Reading | None:
         """What Redis says; None where it says nothing, and then it is left alone for two seconds."""
-        if self._cache is not None and time.monotonic() >= self._shunned_until:
+        if self._cache is not None and self._may_ask():
             try:
-                if (reading := await self._recent(self._cache, window, ask)) is not None:
-                    return reading
+                reading = await self._recent(self._cache, window, ask)
             except _REDIS_FAULTS as error:
                 self._shun(error)
+            else:
+                self._shunned_until = None
+                if reading is not None:
+                    return reading
         metrics.FALLBACKS.inc()
         return None
 
@@ -110,6 +113,15 @@ class Board:
             refreshed = self._under_way[window] = asyncio.get_running_loop().create_future()
             self._wanted.put_nowait(window)
         return refreshed
+
+    def _may_ask(self) -> bool:
+        """After a fault one read in two seconds tries whether Redis is back, and the others do not wait for it."""
+        if self._shunned_until is None:
+            return True
+        if time.monotonic() < self._shunned_until:
+            return False
+        self._shunned_until = time.monotonic() + _SHUN_S
+        return True
 
     def _shun(self, error: BaseException) -> None:
         self._shunned_until = time.monotonic() + _SHUN_S

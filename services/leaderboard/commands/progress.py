@@ -7,6 +7,6 @@ from services.leaderboard.store import progress
 
 
 async def mark_caught_up(postgres: Postgres, instant: datetime) -> None:
-    """Every event up to an instant is applied."""
+    """What was published by an instant is applied."""
     async with postgres.transaction() as connection:
         await progress.mark_caught_up(connection, instant)

@@ -36,7 +36,9 @@ _RESERVED: Final = (
     "treasury", "undefined", "unknown", "verified", "you",
 )  # fmt: skip
 # These do so wherever they stand.
-_RESERVED_ANYWHERE: Final = ("administrator", "arrakis", "moderator", "nowpayments", "official")
+_RESERVED_ANYWHERE: Final = (
+    "administrator", "arrakis", "moderator", "nowpayments", "official", "админ", "адмін", "модератор", "поддержка",
+)  # fmt: skip
 
 # Cyrillic and Greek letters that pass for Latin ones, in lower case: a name all in Cyrillic may still read as Latin.
 _FOREIGN: Final = (
@@ -44,8 +46,9 @@ _FOREIGN: Final = (
     | dict(zip("αβγεζηικμνορτυχωϲϳ", "abyeznikmvoptuxwcj", strict=True))
     | dict(zip("ıɑɡɩłøđħŧ", "iagilodht", strict=True))
 )  # fmt: skip
-# Digits that read as letters, and letters that read as each other: "supp0rt", "officia1", "adm1n".
+# Digits that read as letters, and letters that read as each other: "supp0rt", "officia1", "adm1n", "rnod".
 _FOLDED: Final = str.maketrans("013457i", "oleastl")
+_PAIRS: Final = (("rn", "m"), ("vv", "w"))
 _POSING: Final = re.compile(r"[0o]x[0-9a-fol]{4}")
 
 
@@ -88,12 +91,14 @@ def _kind(letter: str) -> str | None:
     if letter in _DIGITS:
         return "digit"
     category = unicodedata.category(letter)
-    if letter in _INVISIBLE or category[0] not in "LM" or category == "Me":
+    name = unicodedata.name(letter, "")
+    # Small capitals are signs of phonetics; in names they spell what would be refused in letters.
+    if letter in _INVISIBLE or category[0] not in "LM" or category == "Me" or "SMALL CAPITAL" in name:
         return None
     if category[0] == "L":
         return "letter"
     # Vowel signs of Thai or Devanagari follow on each other; accents that do are there to hide the letter.
-    return "mark" if unicodedata.name(letter, "").startswith("COMBINING") else "letter"
+    return "mark" if name.startswith("COMBINING") else "letter"
 
 
 def _one_script(name: str) -> bool:
@@ -114,10 +119,10 @@ def _reserved(name: str) -> bool:
         return True
     words = {_fold(word) for word in re.split(r"[ \-_.']|(?<=[a-z])(?=[0-9]{2})", latin)}
     folded = _fold(joined)
-    reserved = {_fold(word) for word in _RESERVED}
+    reserved = {_fold(_latin(word)) for word in _RESERVED}
     if folded in reserved or words & reserved:
         return True
-    return any(_fold(word) in folded for word in _RESERVED_ANYWHERE)
+    return any(_fold(_latin(word)) in folded for word in _RESERVED_ANYWHERE)
 
 
 def _latin(name: str) -> str:
@@ -129,4 +134,6 @@ def _latin(name: str) -> str:
 
 
 def _fold(word: str) -> str:
+    for pair, letter in _PAIRS:
+        word = word.replace(pair, letter)
     return word.translate(_FOLDED)

@@ -113,8 +113,8 @@ async def add_referral_days(connection: Connection, days: Mapping[UUID, set[date
     )
 
 
-async def faces(connection: Connection, creator_refs: Sequence[UUID]) -> dict[UUID, Face]:
-    """Names of those who show one, and the newest run of days with a referral of each."""
+async def faces(connection: Connection, creator_refs: Sequence[UUID], today: date) -> dict[UUID, Face]:
+    """Names of those who show one, and the newest run of days with a referral of each that has begun."""
     rows = await connection.fetch(
         """
         SELECT creator_ref, coalesce(display_name, '') AS display_name, first_day, last_day
@@ -123,10 +123,11 @@ async def faces(connection: Connection, creator_refs: Sequence[UUID]) -> dict[UU
         LEFT JOIN LATERAL (
             SELECT lower(run) AS first_day, upper(run) - 1 AS last_day
             FROM referral_days, unnest(days) AS run
-            WHERE referral_days.creator_ref = wanted.creator_ref ORDER BY run DESC LIMIT 1
+            WHERE referral_days.creator_ref = wanted.creator_ref AND lower(run) <= $2 ORDER BY run DESC LIMIT 1
         ) AS newest ON true
         """,
         creator_refs,
+        today,
     )
     return {row["creator_ref"]: Face(row["display_name"], _run(row)) for row in rows}
 

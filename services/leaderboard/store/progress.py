@@ -14,14 +14,14 @@ async def positions(connection: Connection) -> dict[tuple[str, int], int]:
 
 
 async def mark_caught_up(connection: Connection, instant: datetime) -> None:
-    """Every event up to `instant` is applied; an earlier mark than the one there changes nothing."""
+    """What was published by `instant` is applied; an earlier mark than the one there changes nothing."""
     await connection.execute(
         "UPDATE progress SET caught_up_at = $1 WHERE caught_up_at IS NULL OR caught_up_at < $1", instant
     )
 
 
 async def as_of(connection: Connection) -> datetime:
-    """The instant up to which every event is applied.
+    """The instant by which everything that was published is applied.
 
     As long as that was never known, the newest event that is applied; 1970 where there is none.
     """
