@@ -12,6 +12,7 @@ from protos.referral.v1 import referral_pb2, referral_pb2_grpc
 from services.distribution.model import creator_account
 from services.distribution.rules import queries
 from services.distribution.servicer.messages import write_balances, write_earnings, write_families
+from services.distribution.servicer.statements import Statements
 from services.distribution.store import accounts, attributions, earnings
 
 _READERS: Final = frozenset({"gateway", "payout", "score", "leaderboard"})
@@ -30,8 +31,8 @@ CALLERS: Final = {
 """Who may call what, by the name in the caller's certificate."""
 
 
-class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
-    """creator.distribution.v1.LedgerService, as far as there is something to tell."""
+class LedgerServicer(Statements, ledger_pb2_grpc.LedgerServiceServicer):
+    """creator.distribution.v1.LedgerService."""
 
     def __init__(
         self,

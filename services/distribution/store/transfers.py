@@ -48,7 +48,10 @@ async def _find(connection: Connection, names: Sequence[str]) -> dict[str, int]:
 async def lock(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     """Locks accounts in the order of their ids; balances by id."""
     rows = await connection.fetch(
-        "SELECT account_id, balance_micro FROM accounts WHERE account_id = ANY ($1::bigint[]) ORDER BY 1 FOR UPDATE",
+        """
+        SELECT account_id, balance_micro FROM accounts WHERE account_id = ANY ($1::bigint[]) ORDER BY 1
+        FOR NO KEY UPDATE
+        """,
         ids,
     )
     return {row["account_id"]: row["balance_micro"] for row in rows}
@@ -71,11 +74,13 @@ async def insert(connection: Connection, transfers: Sequence[Transfer], *, recor
 
 async def move(connection: Connection, amounts: Mapping[int, int]) -> None:
     """Changes balances, locked in the order of the account ids. Raises InsufficientBalance."""
+    # NO KEY: the entries just written hold their accounts' keys, and two transfers would wait for each other's.
     try:
         await connection.execute(
             """
             WITH locked AS (
-                SELECT account_id FROM accounts WHERE account_id = ANY ($1::bigint[]) ORDER BY account_id FOR UPDATE
+                SELECT account_id FROM accounts WHERE account_id = ANY ($1::bigint[])
+                ORDER BY account_id FOR NO KEY UPDATE
             )
             UPDATE accounts SET balance_micro = balance_micro + moved.amount_micro
             FROM unnest($1::bigint[], $2::bigint[]) AS moved (account_id, amount_micro) JOIN locked USING (account_id)

@@ -1,0 +1,96 @@
+"""The money side of payouts: held, returned, burned, completed, failed."""
+
+from datetime import datetime
+
+from libs.clock import Clock
+from libs.postgres import Connection, Postgres, retried
+from services.distribution import metrics
+from services.distribution.commands import posting
+from services.distribution.commands.freezes import tell
+from services.distribution.model import creator_account
+from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
+from services.distribution.rules import holds as rules
+from services.distribution.rules import treasury as treasury_rules
+from services.distribution.store import earnings, treasury
+from services.distribution.store import holds as store
+
+
+@retried
+async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabled: bool) -> Answered:
+    """Sets money aside for one round of a payout. Raises what keeps it from it; nothing is written then."""
+    async with postgres.transaction() as connection:
+        rounds = await store.lock(connection, wanted.payout_id)
+        if earlier := rules.earlier(rounds, wanted):
+            return Answered(earlier, replayed=True)
+        rules.check_next_round(rounds, wanted)
+        rules.check_open(enabled=enabled, paused=(await treasury.keep_switch(connection)).paused)
+        state = (await earnings.lock_states(connection, [wanted.creator_ref]))[wanted.creator_ref]
+        rules.check_not_frozen(state)
+        now = clock.now()
+        await _check_withdrawable(connection, wanted, now)
+        move = Move(HoldState.HELD)
+        transfer_id = await posting.post(
+            connection,
+            rules.kind(move.to),
+            wanted.payout_id,
+            rules.legs(wanted.creator_ref, wanted.amount_micro, move),
+            now=now,
+        )
+        hold = await store.insert(connection, wanted, transfer_id, now)
+        await _tell(connection, hold, str(transfer_id))
+    metrics.HOLDS.labels(HoldState.HELD.name).inc()
+    return Answered(hold, replayed=False)
+
+
+@retried
+async def move_hold(
+    postgres: Postgres, clock: Clock, payout_id: str, number: int, move: Move, *, enabled: bool = True
+) -> Answered:
+    """Moves one round of a payout on, with its money, in one transaction. Only a burn asks whether it may now."""
+    async with postgres.transaction() as connection:
+        hold = rules.find(await store.lock(connection, payout_id), number)
+        if rules.is_done(hold, move):
+            return Answered(hold, replayed=True)
+        burns = move.to is HoldState.BURNED
+        if burns:
+            rules.check_open(enabled=enabled, paused=(await treasury.keep_switch(connection)).paused)
+        state = (await earnings.lock_states(connection, [hold.creator_ref]))[hold.creator_ref]
+        if burns:
+            rules.check_not_frozen(state)
+            # A burn takes the same from what is owed as from the reserve, so it cannot make the reserve short: this
+            # finds one that is short already. Summed up before the reserve is locked: charges wait for that row.
+            treasury_rules.check_covered(await treasury.coverage(connection))
+        moved = await _move(connection, hold, move, clock.now())
+    metrics.HOLDS.labels(move.to.name).inc()
+    return Answered(moved, replayed=False)
+
+
+async def _check_withdrawable(connection: Connection, wanted: Wanted, now: datetime) -> None:
+    settled = creator_account(wanted.creator_ref, "settled")
+    rules.check_withdrawable(
+        wanted.amount_micro,
+        settled_micro=(await posting.lock(connection, [settled]))[settled],
+        maturing_micro=await earnings.maturing_micro(connection, wanted.creator_ref, now),
+    )
+
+
+async def _move(connection: Connection, hold: Hold, move: Move, now: datetime) -> Hold:
+    transfer_id = await posting.post(
+        connection,
+        rules.kind(move.to),
+        hold.payout_id,
+        rules.legs(hold.creator_ref, hold.amount_micro, move),
+        now=now,
+    )
+    moved = await store.move(connection, hold, move, transfer_id, now)
+    if paid_out_micro := rules.paid_out_micro(hold.amount_micro, move.to):
+        await earnings.add_totals(connection, hold.creator_ref, paid_out_micro=paid_out_micro)
+    await _tell(connection, moved, str(transfer_id))
+    return moved
+
+
+async def _tell(connection: Connection, hold: Hold, transfer_id: str) -> None:
+    if change := rules.CHANGES.get(hold.state):
+        await tell(
+            connection, hold.creator_ref, change, hold.amount_micro, transfer_id, hold.payout_id, hold.changed_at
+        )

@@ -1,0 +1,117 @@
+"""Holds of payouts, and every state that they were in."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from libs.postgres import Connection
+from services.distribution.model.holds import Hold, HoldState, Move, Wanted
+
+_HOLD = """
+    payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at
+    """
+
+
+async def lock(connection: Connection, payout_id: str) -> list[Hold]:
+    """Every round of a payout, in order; the payout is this transaction's, also where it has no round yet."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('payout ' || $1::text, 0))", payout_id)
+    rows = await connection.fetch(
+        f"SELECT {_HOLD} FROM payout_holds WHERE payout_id = $1 ORDER BY round FOR UPDATE",  # noqa: S608 - constant
+        payout_id,
+    )
+    return [_hold(row) for row in rows]
+
+
+async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime) -> Hold:
+    (row,) = await connection.fetch(
+        f"""
+        INSERT INTO payout_holds (payout_id, round, creator_ref, amount_micro, state, held_at, changed_at)
+        VALUES ($1, $2, $3, $4, 1, $5, $5) RETURNING {_HOLD}
+        """,  # noqa: S608 - constant
+        *wanted,
+        now,
+    )
+    hold = _hold(row)
+    await _note(connection, hold, transfer_id, "")
+    return hold
+
+
+async def move(connection: Connection, hold: Hold, wanted: Move, transfer_id: UUID, now: datetime) -> Hold:
+    """Moves a hold on from the state that it was read in; it is nobody's to move from another one."""
+    row = await connection.fetchrow(
+        f"""
+        UPDATE payout_holds SET state = $4, sent_micro = $5, fee_micro = $6, changed_at = $7
+        WHERE payout_id = $1 AND round = $2 AND state = $3 RETURNING {_HOLD}
+        """,  # noqa: S608 - constant
+        hold.payout_id,
+        hold.round,
+        hold.state,
+        wanted.to,
+        wanted.sent_micro,
+        wanted.fee_micro,
+        now,
+    )
+    if row is None:
+        raise asyncpg.SerializationError("the hold was moved meanwhile")
+    moved = _hold(row)
+    await _note(connection, moved, transfer_id, wanted.reason)
+    return moved
+
+
+async def _note(connection: Connection, hold: Hold, transfer_id: UUID, reason: str) -> None:
+    await connection.execute(
+        """
+        INSERT INTO payout_hold_states (payout_id, round, state, transfer_id, reason, changed_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        hold.payout_id,
+        hold.round,
+        hold.state,
+        transfer_id,
+        reason,
+        hold.changed_at,
+    )
+
+
+async def find(connection: Connection, payout_id: str, number: int) -> Hold | None:
+    """One round of a payout; the latest for 0."""
+    row = await connection.fetchrow(
+        f"""
+        SELECT {_HOLD} FROM payout_holds WHERE payout_id = $1 AND (round = $2 OR $2 = 0) ORDER BY round DESC LIMIT 1
+        """,  # noqa: S608 - constant
+        payout_id,
+        number,
+    )
+    return _hold(row) if row else None
+
+
+async def page(
+    connection: Connection,
+    states: Sequence[HoldState],
+    since: datetime,
+    after: tuple[datetime, str, int],
+    limit: int,
+) -> list[Hold]:
+    """Holds that changed at or after an instant, oldest change first, after a place in that order."""
+    rows = await connection.fetch(
+        f"""
+        SELECT {_HOLD} FROM payout_holds
+        WHERE changed_at >= $2 AND (changed_at, payout_id, round) > ($3, $4, $5)
+            AND (state = ANY ($1::smallint[]) OR cardinality($1::smallint[]) = 0)
+        ORDER BY changed_at, payout_id, round LIMIT $6
+        """,  # noqa: S608 - constant
+        states,
+        since,
+        *after,
+        limit,
+    )
+    return [_hold(row) for row in rows]
+
+
+def _hold(row: asyncpg.Record) -> Hold:
+    payout_id, number, creator_ref, amount_micro, state, sent_micro, fee_micro, held_at, changed_at = row
+    return Hold(
+        payout_id, number, creator_ref, amount_micro, HoldState(state), sent_micro, fee_micro, held_at, changed_at
+    )
