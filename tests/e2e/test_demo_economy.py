@@ -85,37 +85,54 @@ class Expected:
     """What everybody must have got, in micro-USD."""
 
     shares: dict[str, tuple[int, int, int, int]]
-    by_creator: Counter[str]
-    charges_by_creator: Counter[str]
-    by_account: Counter[str]
+    accrued: Counter[str]
+    taken_back: Counter[str]
+    charges: Counter[str]
+    accounts: Counter[str]
 
 
 @pytest.fixture(scope="module")
 def expected(economy: Economy) -> Expected:
-    """The split by exact fractions, rounded down, the foundation taking what is left: no code of the services."""
+    """The split by exact fractions, rounded down, the foundation taking what is left; then the refunds likewise."""
     brought_by = {sign_up.account_id: sign_up.creator for sign_up in economy.sign_ups}
-    shares: dict[str, tuple[int, int, int, int]] = {}
-    by_creator: Counter[str] = Counter()
-    charges_by_creator: Counter[str] = Counter()
-    by_account: Counter[str] = Counter()
+    refunds = {purchase.account_id: purchase for purchase in economy.purchases if purchase.refunded_micro}
+    found = Expected({}, Counter(), Counter(), Counter(), Counter())
     for charge in economy.charges:
         creator = brought_by[charge.payer_account_id]
         revenue = charge.revenue_micro
         referrer = floor(Fraction(revenue, 10)) if creator else 0
         rest = Fraction(revenue - referrer)
         commons, community = floor(rest * Fraction(5, 100)), floor(rest * Fraction(70, 100))
-        foundation = revenue - referrer - commons - community
-        shares[charge.inference_charge_id] = (referrer, commons, community, foundation)
+        shares = (referrer, commons, community, revenue - referrer - commons - community)
+        found.shares[charge.inference_charge_id] = shares
+        post(found, charge.community_id, creator.account_id if creator else "", shares, late=False)
         if creator:
-            by_creator[creator.account_id] += referrer
-            charges_by_creator[creator.account_id] += 1
-        by_account["platform:receipts"] -= revenue
-        by_account["commons"] += commons
-        by_account[f"community:{charge.community_id}"] += community
-        by_account["foundation"] += foundation
-        by_account["treasury:operating"] -= referrer
-        by_account["treasury:payout_reserve"] += referrer
-    return Expected(shares, by_creator, charges_by_creator, by_account)
+            found.accrued[creator.account_id] += referrer
+            found.charges[creator.account_id] += 1
+        if refund := refunds.get(charge.payer_account_id):
+            back = floor(Fraction(revenue * refund.refunded_micro, refund.price_micro))
+            r, c, m = (floor(Fraction(share * back, revenue)) for share in shares[:3])
+            undone = (-r, -c, -m, -(back - r - c - m))
+            post(found, charge.community_id, creator.account_id if creator else "", undone, late=refund.refunded_late)
+            if creator and not refund.refunded_late:
+                found.taken_back[creator.account_id] += r
+    return found
+
+
+def post(found: Expected, community_id: str, creator: str, shares: tuple[int, int, int, int], *, late: bool) -> None:
+    """One charge's shares onto the accounts; of a late refund the platform bears the creator's."""
+    referrer, commons, community, foundation = shares
+    found.accounts["platform:receipts"] -= sum(shares)
+    found.accounts["commons"] += commons
+    found.accounts[f"community:{community_id}"] += community
+    found.accounts["foundation"] += foundation
+    if late:
+        found.accounts["platform:clawback_loss"] += referrer
+        return
+    found.accounts["treasury:operating"] -= referrer
+    found.accounts["treasury:payout_reserve"] += referrer
+    if creator:
+        found.accounts[f"creator {creator}"] += referrer
 
 
 def test_the_demo_replays_the_whole_real_trace_at_twice_its_cost(economy: Economy) -> None:
@@ -144,19 +161,19 @@ async def test_the_printed_table_is_what_the_inputs_give(
     first_run: Played, economy: Economy, expected: Expected
 ) -> None:
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
+    amount = r" +\$([\d,.]+) │"
+    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 3 * amount)
     printed = {
-        match[1].strip(): (
-            int(match[2].replace(",", "")),
-            int(match[3].replace(",", "")),
-            int(re.sub(r"[,.]", "", match[4])),
-        )
-        for match in re.finditer(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │ +\$([\d,.]+) │", first_run.printed)
+        match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 7))
+        for match in row.finditer(first_run.printed)
     }
     assert printed == {
         creator.display_name: (
             referrals[creator.account_id],
-            expected.charges_by_creator[creator.account_id],
-            expected.by_creator[creator.account_id],
+            expected.charges[creator.account_id],
+            expected.accrued[creator.account_id],
+            expected.taken_back[creator.account_id],
+            expected.accrued[creator.account_id] - expected.taken_back[creator.account_id],
         )
         for creator in economy.creators
     }
@@ -182,8 +199,11 @@ async def test_every_balance_is_what_the_inputs_give(
     balances = {row["name"]: row["balance_micro"] for row in rows}
     accounts = await books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
     refs = {row["account_id"]: row["account_ref"] for row in accounts}
-    wanted = dict(expected.by_account)
-    wanted |= {f"creator:{refs[creator]}:pending": micro for creator, micro in expected.by_creator.items()}
+    wanted = {
+        f"creator:{refs[name.removeprefix('creator ')]}:settled" if name.startswith("creator ") else name: micro
+        for name, micro in expected.accounts.items()
+        if micro
+    }
     assert {name: balance for name, balance in balances.items() if balance} == wanted
     assert sum(balances.values()) == 0
 
@@ -199,7 +219,7 @@ async def test_every_event_reached_the_boards_once(
     )
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
     assert {row[0]: (row[1], row[2]) for row in rows} == {
-        creator.account_id: (referrals[creator.account_id], expected.by_creator[creator.account_id])
+        creator.account_id: (referrals[creator.account_id], expected.accrued[creator.account_id])
         for creator in economy.creators
     }
     heads = await books.fetch(

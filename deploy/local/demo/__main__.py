@@ -17,6 +17,9 @@ from deploy.local.demo.economy import WAVES, Charge, Economy, build
 from deploy.local.demo.front_door import FrontDoor, Refused
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
 
+SETTLEMENT = timedelta(hours=49)
+HOLD = timedelta(days=14)
+
 
 @dataclass(slots=True)
 class Answers:
@@ -67,8 +70,30 @@ async def replay_trace(
         answers.by_charge[charge.inference_charge_id] = answer
         progress.advance(bar)
 
+    await billing.report_purchases(distribution, economy.purchases, first_charge_at)
     await billing.finalize_all(distribution, economy.charges, first_charge_at, answered)
     return answers
+
+
+async def let_it_settle(
+    front_door: FrontDoor, distribution: str, economy: Economy, progress: Progress, path: Path
+) -> None:
+    """One refund comes at once, the other when everything has settled; then the hold of 14 days passes."""
+    done = state.read(path)
+    paid_at = await anchor(front_door, economy, path)
+    bar = progress.add_task("16 days", total=3)
+    await billing.report_refunds(distribution, economy.purchases, paid_at, late=False)
+    progress.advance(bar)
+    if not done.settled:
+        await front_door.advance(int(SETTLEMENT.total_seconds()))
+    await report.settled(distribution, economy)
+    await billing.report_refunds(distribution, economy.purchases, paid_at, late=True)
+    progress.advance(bar)
+    if not done.settled:
+        await front_door.advance(int(HOLD.total_seconds()))
+        done.settled = True
+        state.write(path, done)
+    progress.advance(bar)
 
 
 async def play(stack: dict[str, str], economy: Economy, path: Path, console: Console) -> bool:
@@ -78,6 +103,7 @@ async def play(stack: dict[str, str], economy: Economy, path: Path, console: Con
         with Progress(*columns, console=console) as progress:
             await sign_everybody_up(front_door, economy, progress, path)
             answers = await replay_trace(front_door, stack["distribution"], economy, progress, path)
+            await let_it_settle(front_door, stack["distribution"], economy, progress, path)
         result = await report.collect(stack, front_door, economy, answers.by_charge)
     if answers.replayed:
         console.print(f"{answers.replayed:,} charges had been answered before: they were paid nothing again.")

@@ -6,9 +6,21 @@ from datetime import datetime
 
 import grpc
 
-from deploy.local.demo.economy import Charge
+from deploy.local.demo.economy import Charge, Purchase
 from protos.distribution.v1.distribution_pb2 import FinalizeRequest, FinalizeResponse
 from protos.distribution.v1.distribution_pb2_grpc import DistributionServiceStub
+from protos.distribution.v1.events_pb2 import (
+    PAYMENT_STATE_CONFIRMED,
+    PAYMENT_STATE_PARTIALLY_REFUNDED,
+    PAYMENT_STATE_REFUNDED,
+    PaymentState,
+)
+from protos.distribution.v1.payments_pb2 import (
+    PAYMENT_SOURCE_BILLING,
+    RecordPaymentRequest,
+    RecordPurchaseRequest,
+)
+from protos.distribution.v1.payments_pb2_grpc import PaymentsServiceStub
 
 CALLERS = 64
 ATTEMPTS = 60
@@ -26,6 +38,8 @@ def request(charge: Charge, first_charge_at: datetime) -> FinalizeRequest:
         model=charge.model,
         model_tier=charge.model_tier,
     )
+    if charge.payment_id:
+        finalize.funding.add(payment_id=charge.payment_id, amount_micro=charge.revenue_micro)
     finalize.finalized_at.FromDatetime(first_charge_at + charge.at)
     return finalize
 
@@ -50,6 +64,45 @@ async def finalize_all(
         async with asyncio.TaskGroup() as group:
             for _ in range(CALLERS):
                 group.create_task(caller())
+
+
+async def report_purchases(address: str, purchases: Iterable[Purchase], paid_at: datetime) -> None:
+    """Announces every purchase and reports its payment confirmed; again, it changes nothing."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = PaymentsServiceStub(channel)
+        for purchase in purchases:
+            await stub.RecordPurchase(
+                RecordPurchaseRequest(
+                    order_id=purchase.order_id, account_id=purchase.account_id, price_micro=purchase.price_micro
+                ),
+                timeout=10,
+            )
+            await stub.RecordPayment(_payment(purchase, paid_at, PAYMENT_STATE_CONFIRMED), timeout=10)
+
+
+async def report_refunds(address: str, purchases: Iterable[Purchase], paid_at: datetime, *, late: bool) -> None:
+    """Reports the refunds of one kind; again, they take nothing more back."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = PaymentsServiceStub(channel)
+        for purchase in purchases:
+            if purchase.refunded_micro and purchase.refunded_late is late:
+                whole = purchase.refunded_micro == purchase.price_micro
+                state = PAYMENT_STATE_REFUNDED if whole else PAYMENT_STATE_PARTIALLY_REFUNDED
+                refund = _payment(purchase, paid_at, state)
+                refund.refunded_micro = purchase.refunded_micro
+                await stub.RecordPayment(refund, timeout=30)
+
+
+def _payment(purchase: Purchase, paid_at: datetime, state: PaymentState.ValueType) -> RecordPaymentRequest:
+    payment = RecordPaymentRequest(
+        payment_id=purchase.payment_id,
+        order_id=purchase.order_id,
+        state=state,
+        paid_micro=purchase.price_micro,
+        source=PAYMENT_SOURCE_BILLING,
+    )
+    payment.cleared_at.FromDatetime(paid_at)
+    return payment
 
 
 async def _finalize(stub: DistributionServiceStub, finalize: FinalizeRequest) -> FinalizeResponse:

@@ -4,8 +4,9 @@ import csv
 import gzip
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from pathlib import Path
@@ -58,6 +59,20 @@ class Charge:
     revenue_micro: int
     provider_cost_micro: int
     at: timedelta
+    payment_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """Credits that a payer bought, spent to the last micro on its charges; a part may be refunded, early or late."""
+
+    order_id: str
+    payment_id: str
+    account_id: str
+    price_micro: int
+    refunded_micro: int = 0
+    refunded_late: bool = False
+    """After the shares of its charges have settled: then the platform bears the creator's part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,7 @@ class Economy:
     creators: tuple[Creator, ...]
     sign_ups: tuple[SignUp, ...]
     charges: tuple[Charge, ...]
+    purchases: tuple[Purchase, ...]
 
     @property
     def duration(self) -> timedelta:
@@ -83,7 +99,11 @@ def build(seed: int = SEED, limit: int | None = None) -> Economy:
     draw = random.Random(seed)
     creators = tuple(Creator(f"creator-{number:02d}", name) for number, name in enumerate(CREATORS, start=1))
     sign_ups = tuple(_sign_ups(draw, creators))
-    return Economy(creators, sign_ups, tuple(_charges(draw, sign_ups, limit)))
+    charges = tuple(_charges(draw, sign_ups, limit))
+    purchases = tuple(_purchases(sign_ups, charges))
+    paid_by = {purchase.account_id: purchase.payment_id for purchase in purchases}
+    funded = tuple(replace(charge, payment_id=paid_by.get(charge.payer_account_id, "")) for charge in charges)
+    return Economy(creators, sign_ups, funded, purchases)
 
 
 def _sign_ups(draw: random.Random, creators: tuple[Creator, ...]) -> Iterator[SignUp]:
@@ -126,6 +146,28 @@ def _charges(draw: random.Random, sign_ups: tuple[SignUp, ...], limit: int | Non
             revenue_micro=MARKUP * cost_micro,
             provider_cost_micro=cost_micro,
             at=at - first,
+        )
+
+
+def _purchases(sign_ups: tuple[SignUp, ...], charges: tuple[Charge, ...]) -> Iterator[Purchase]:
+    """Every seventh payer buys what it spends; of the two who spend most, one is refunded early and one late."""
+    spent: Counter[str] = Counter()
+    for charge in charges:
+        spent[charge.payer_account_id] += charge.revenue_micro
+    referred = [sign_up.account_id for sign_up in sign_ups if sign_up.creator is not None]
+    first, second = sorted(referred, key=lambda account_id: (-spent[account_id], account_id))[:2]
+    for number, sign_up in enumerate(sign_ups, start=1):
+        account_id = sign_up.account_id
+        if not spent[account_id] or (number % 7 and account_id not in {first, second}):
+            continue
+        refunded_micro = {first: spent[account_id] // 2, second: spent[account_id]}.get(account_id, 0)
+        yield Purchase(
+            order_id=f"order-{number:04d}",
+            payment_id=f"{5_000_000_000 + number}",
+            account_id=account_id,
+            price_micro=spent[account_id],
+            refunded_micro=refunded_micro,
+            refunded_late=account_id == second,
         )
 
 

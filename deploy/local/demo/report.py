@@ -17,18 +17,19 @@ from protos.distribution.v1.distribution_pb2 import FinalizeResponse
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
 
 BOARD_WAIT_S = 60
+SETTLED_WAIT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
 class CreatorRow:
-    """One creator: what the board shows, what billing was answered, what the ledger holds."""
+    """One creator: what the board shows, what billing was answered, and the ledger's seven buckets."""
 
     display_name: str
     referrals: int
     charges: int
     earned_micro: int
-    ledger_micro: int
     board_micro: int
+    ledger: ledger_pb2.GetEarningsResponse
 
 
 @dataclass(slots=True)
@@ -52,9 +53,7 @@ async def collect(
     async with grpc.aio.insecure_channel(stack["distribution"]) as channel:
         ledger = LedgerServiceStub(channel)
         for creator in economy.creators:
-            balances = await ledger.GetBalances(
-                ledger_pb2.GetBalancesRequest(account_id=creator.account_id), timeout=10
-            )
+            request = ledger_pb2.GetEarningsRequest(account_id=creator.account_id)
             row = board.get(creator.display_name, {})
             report.creators.append(
                 CreatorRow(
@@ -62,8 +61,8 @@ async def collect(
                     referrals=int(row.get("referral_count", 0)),
                     charges=charges[creator.account_id],
                     earned_micro=earned[creator.account_id],
-                    ledger_micro=sum(balance.balance_micro for balance in balances.balances),
                     board_micro=int(row.get("earned_micro", 0)),
+                    ledger=await ledger.GetEarnings(request, timeout=10),
                 )
             )
         trial = await ledger.GetTrialBalance(ledger_pb2.GetTrialBalanceRequest(), timeout=30)
@@ -71,6 +70,16 @@ async def collect(
     report.creators.sort(key=lambda row: -row.earned_micro)
     report.checks = _checks(report, economy, answers, trial.total_micro)
     return report
+
+
+async def settled(distribution: str, economy: Economy) -> None:
+    """Returns when nothing of any creator's is pending any more; raises TimeoutError where that does not come."""
+    async with grpc.aio.insecure_channel(distribution) as channel, asyncio.timeout(SETTLED_WAIT_S):
+        ledger = LedgerServiceStub(channel)
+        for creator in economy.creators:
+            request = ledger_pb2.GetEarningsRequest(account_id=creator.account_id)
+            while (await ledger.GetEarnings(request, timeout=10)).pending_micro:  # noqa: ASYNC110 - asks the server
+                await asyncio.sleep(0.1)
 
 
 def _by_creator(economy: Economy, answers: Mapping[str, FinalizeResponse]) -> tuple[Counter[str], Counter[str]]:
@@ -111,14 +120,22 @@ def _checks(
     held_micro = sum(amount for family, amount in report.parties.items() if family.startswith("creator:"))
     reserve_micro = report.parties.get("treasury:payout_reserve", 0)
     receipts_micro = report.parties.get("platform:receipts", 0)
-    in_ledger = all(row.earned_micro == row.ledger_micro for row in report.creators)
+    refunded_micro = sum(purchase.refunded_micro for purchase in economy.purchases)
+    # Of a refund in part each charge gives back its part rounded down.
+    to_the_micro = 0 <= -receipts_micro - revenue_micro + refunded_micro <= len(economy.charges)
+    loss_micro = -report.parties.get("platform:clawback_loss", 0)
+    in_ledger = all(row.earned_micro == row.ledger.accrued_micro for row in report.creators)
+    adds_up = all(
+        row.ledger.withdrawable_micro + row.ledger.reversed_micro == row.earned_micro for row in report.creators
+    )
     on_board = all(row.earned_micro == row.board_micro for row in report.creators)
     return [
         (f"every charge answered: {len(answers):,} of {len(economy.charges):,}", len(answers) == len(economy.charges)),
         (f"conservation: shares {usd(shares_micro)} = revenue {usd(revenue_micro)}", shares_micro == revenue_micro),
-        (f"receipts {usd(-receipts_micro)} = revenue", receipts_micro == -revenue_micro),
+        (f"receipts {usd(-receipts_micro)} = revenue less refunds of {usd(refunded_micro)}", to_the_micro),
         (f"the books sum to zero: {usd(total_micro)}", total_micro == 0),
-        (f"creators were answered {usd(earned_micro)}, and the ledger holds it for them", in_ledger),
+        (f"creators were answered {usd(earned_micro)}, and the ledger accrued it for them", in_ledger),
+        (f"all of it is withdrawable or taken back; the platform bore {usd(loss_micro)} of a late refund", adds_up),
         ("the leaderboard shows the same", on_board),
         (f"the reserve backs it: {usd(reserve_micro)} ≥ {usd(held_micro)}", reserve_micro >= held_micro),
     ]
@@ -127,11 +144,12 @@ def _checks(
 def show(report: Report, console: Console) -> bool:
     """Prints it all; true when every check holds."""
     table = Table(title="Who earned what")
-    table.add_column("creator")
-    for column in ("referrals", "charges", "earned"):
+    table.add_column("creator", no_wrap=True)
+    for column in ("brought", "charges", "earned", "taken back", "payable"):
         table.add_column(column, justify="right")
     for row in report.creators:
-        table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", usd(row.earned_micro))
+        amounts = (row.earned_micro, row.ledger.reversed_micro, row.ledger.withdrawable_micro)
+        table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", *map(usd, amounts))
     console.print(table)
     books = Table(title="The books")
     books.add_column("account")

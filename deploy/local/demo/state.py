@@ -13,6 +13,7 @@ class DemoState:
 
     waves: int = 0
     anchor: str = ""
+    settled: bool = False
 
     @property
     def first_charge_at(self) -> datetime | None:
