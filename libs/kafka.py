@@ -44,8 +44,7 @@ class Publisher:
         try:
             producer = await self._connected()
             await self._make_topics({record.topic for record in records} - self._made)
-            async with asyncio.timeout(2 * _TIMEOUT_MS / 1000):
-                await _sent(producer, records)
+            await uncut(_sent(producer, records), 2 * _TIMEOUT_MS / 1000)
         except BaseException:
             # What was sent and what not is unknown, and the topics may be gone: begin from nothing.
             await self.close()
@@ -83,7 +82,7 @@ async def make_topics(bootstrap: str, topics: Iterable[Topic], replication: int 
 
     Raises KafkaError, OSError, TimeoutError.
     """
-    await _in_time(_own(_make_topics(bootstrap, list(topics), replication)), 2 * _TIMEOUT_MS / 1000)
+    await uncut(_make_topics(bootstrap, list(topics), replication), 2 * _TIMEOUT_MS / 1000)
 
 
 async def _make_topics(bootstrap: str, topics: Sequence[Topic], replication: int) -> None:
@@ -147,6 +146,11 @@ _owned: set[asyncio.Task[Any]] = set()
 """What goes on by itself after nobody waits for it any more: at most until the time-outs of its client."""
 
 
+async def uncut(work: Coroutine[Any, Any, T], seconds: float) -> T:
+    """Waits so long for what a client does, and lets it come to its own end when nobody waits any more."""
+    return await _in_time(_own(work), seconds)
+
+
 async def started(client: AIOKafkaProducer | AIOKafkaConsumer, seconds: float) -> None:
     """Starts a client; raises KafkaError, OSError or TimeoutError, and has then given it up."""
     starting = _own(client.start())
@@ -163,9 +167,17 @@ async def stopped(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
 
 
 async def _ended(client: AIOKafkaProducer | AIOKafkaConsumer, starting: asyncio.Task[None] | None) -> None:
-    if starting is not None:
-        await asyncio.wait([starting], timeout=_END_MAX_S)
-        starting.cancel()
+    try:
+        if starting is not None:
+            await asyncio.wait([starting], timeout=_END_MAX_S)
+    finally:
+        # Also where the loop itself ends and takes this task with it.
+        if starting is not None:
+            starting.cancel()
+        await _closed(client)
+
+
+async def _closed(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(_END_MAX_S):
             await client.stop()

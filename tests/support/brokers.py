@@ -20,6 +20,10 @@ class Broker:
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self._port}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.signal(signal.SIGKILL)
         self._process.kill()
