@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from prometheus_client import Gauge
 
 from libs.inbox import Inbox, Subscription, asking_the_log
-from libs.kafka import make_topics, started, stopped, uncut
+from libs.kafka import make_topics, started, stopped
 from libs.postgres import Postgres
 from libs.telemetry import logger
 from protos.events.v1 import events_pb2
@@ -221,8 +221,8 @@ class _Lanes:
             self._applied.clear()
             try:
                 if offsets:
-                    await uncut(self._client.commit(offsets), _REQUEST_TIMEOUT_MS / 1000)
-            except (KafkaError, TimeoutError) as error:
+                    await self._client.commit(offsets)
+            except KafkaError as error:
                 log.info("offsets not committed", error=type(error).__name__)
 
 
