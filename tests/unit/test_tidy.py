@@ -95,7 +95,7 @@ def test_no_float_comes_near_money(path: Path) -> None:
 
 
 def test_amounts_in_sql_are_whole_numbers() -> None:
-    whole = re.compile(r"\s*\w+_micro (bigint|numeric\(38, 0\))\b", re.IGNORECASE)
+    whole = re.compile(r"\s*\w+_micro (bigint|numeric\(38, 0\))(?!\w)", re.IGNORECASE)
     # A column's line names its type first; a condition's has an operator there, or a keyword.
     column = re.compile(r"\s*\w+_micro (?!between|is|in|and|or)[a-z]+\b", re.IGNORECASE)
     offences = [

@@ -45,18 +45,23 @@ async def find_account(connection: Connection, name: str) -> Account | None:
 
 async def entries(connection: Connection, account: Account, after: Cursor, until: datetime, limit: int) -> list[Entry]:
     """Entries of one account after a place in the order of recording, and before an instant."""
-    leg = _LEGS.get(account.kind)
+    rows = await connection.fetch(entries_query(account.kind), account.owner, *after, until, limit, account.account_id)
+    return [Entry(row[0], TransferKind(row[1]), account.name, row[2], row[3], row[4]) for row in rows]
+
+
+def entries_query(kind: AccountKind) -> str:
+    """Owner, place, end, limit and account id; each half stops by itself, in the order of its index."""
+    leg = _LEGS.get(kind)
     charges = f"""
         (SELECT distribution_id AS transfer_id, 1::smallint AS kind, {leg} AS amount_micro,
             inference_charge_id AS cause_id, recorded_at
         FROM distributions
-        WHERE {_OWNERS.get(account.kind, _ANYBODY)} AND {leg} <> 0
+        WHERE {_OWNERS.get(kind, _ANYBODY)} AND {leg} <> 0
             AND (recorded_at, distribution_id) > ($2::timestamptz, $3::uuid) AND recorded_at < $4::timestamptz
         ORDER BY recorded_at, distribution_id LIMIT $5)
         UNION ALL
         """  # noqa: S608 - constants
-    rows = await connection.fetch(
-        f"""
+    return f"""
         SELECT transfer_id::text, kind, amount_micro, cause_id, recorded_at FROM (
             {charges if leg else ""}
             (SELECT transfer_id, entry.kind, amount_micro, cause_id, entry.recorded_at
@@ -67,21 +72,14 @@ async def entries(connection: Connection, account: Account, after: Cursor, until
             ORDER BY entry.recorded_at, transfer_id LIMIT $5)
         ) AS entries (transfer_id, kind, amount_micro, cause_id, recorded_at)
         ORDER BY entries.recorded_at, entries.transfer_id LIMIT $5
-        """,  # noqa: S608 - constants
-        account.owner,
-        *after,
-        until,
-        limit,
-        account.account_id,
-    )
-    return [Entry(row[0], TransferKind(row[1]), account.name, row[2], row[3], row[4]) for row in rows]
+        """  # noqa: S608 - constants
 
 
 async def transfer(connection: Connection, transfer_id: str) -> list[Entry]:
     """All legs of one transfer, also of a charge; none where there is no such transfer."""
     rows = await connection.fetch(
         """
-        SELECT kind, name, leg.amount_micro, cause_id, recorded_at
+        SELECT transfers.kind, name, leg.amount_micro, cause_id, recorded_at
         FROM transfers CROSS JOIN LATERAL unnest(account_ids, amounts_micro) WITH ORDINALITY
             AS leg (account_id, amount_micro, place) JOIN accounts USING (account_id)
         WHERE transfer_id = $1 ORDER BY place
