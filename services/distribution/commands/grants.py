@@ -38,6 +38,7 @@ async def _batch_grant(
     async with postgres.transaction() as connection:
         if answered := await once.replay(connection):
             return 0, answered
+        await store.look_up_by_key(connection)
         campaign = await campaigns.lock(connection, campaign_id)
         if campaign is None:
             raise campaign_rules.CampaignUnknown

@@ -81,24 +81,22 @@ async def stage_grants(postgres: Postgres, staged_grant_id: str, grants: Sequenc
     Their ledger accounts are opened here, empty, so that the commit has the less to do.
     """
     async with postgres.transaction() as connection:
+        await store.look_up_by_key(connection)
         staged = await _find(connection, staged_grant_id, lock=True)
         rules.check_open(staged)
         campaign = await _campaign(connection, staged)
         names = {grant.account_ref: credits_account(grant.account_ref, campaign.pool) for grant in grants}
         ids = await transfers.account_ids(connection, dict.fromkeys(names.values(), AccountKind.CREDITS))
-        earlier = await store.find_staged_lots(
-            connection, staged.number, [grant.grant_id for grant in grants], list(ids.values())
-        )
-        new = rules.new_lots(grants, earlier)
-        rules.check_room(staged, new)
-        if new:
-            lots = [
-                StagedLot(
-                    each.grant_id, each.account_ref, each.amount_micro, str(new_id()), ids[names[each.account_ref]]
-                )
-                for each in new
-            ]
-            await store.stage(connection, staged.number, lots)
+        lots = [
+            StagedLot(each.grant_id, each.account_ref, each.amount_micro, str(new_id()), ids[names[each.account_ref]])
+            for each in grants
+        ]
+        added = await store.stage(connection, staged.number, lots)
+        there = [lot for lot in lots if lot.grant_id not in added]
+        if there:
+            rules.check_staged(there, await store.find_staged_lots(connection, staged.number, there))
+        added_micro = rules.check_room(staged, [lot for lot in lots if lot.grant_id in added])
+        await store.add_staged(connection, staged.number, len(added), added_micro)
         return await _find(connection, staged_grant_id)
 
 
@@ -114,6 +112,7 @@ async def commit_grant(postgres: Postgres, clock: Clock, staged_grant_id: str, c
 @retried
 async def _commit_grant(postgres: Postgres, clock: Clock, staged_grant_id: str, count: int, total_micro: int) -> Staged:
     async with postgres.transaction() as connection:
+        await store.look_up_by_key(connection)
         campaign, staged = await _lock(connection, staged_grant_id)
         if staged.state is StagedGrantState.COMMITTED:
             rules.check_same_commit(staged, count, total_micro)

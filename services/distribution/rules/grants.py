@@ -202,26 +202,20 @@ def check_open(staged: StagedGrant) -> None:
         raise StagedGrantAbandoned
 
 
-def new_lots(grants: Sequence[Grant], earlier: Sequence[StagedLot]) -> list[Grant]:
-    """Return the grants that are not staged yet. Raises GrantMismatch and GrantAccountTwice."""
-    by_grant = {lot.grant_id: lot for lot in earlier}
-    accounts = {lot.account_ref for lot in earlier}
-    new: list[Grant] = []
-    for grant in grants:
-        lot = by_grant.get(grant.grant_id)
-        if lot is None:
-            if grant.account_ref in accounts:
-                raise named_by(grant, GrantAccountTwice())
-            accounts.add(grant.account_ref)
-            new.append(grant)
-        elif (lot.account_ref, lot.amount_micro) != (grant.account_ref, grant.amount_micro):
-            raise named_by(grant, GrantMismatch())
-    return new
+def check_staged(wanted: Sequence[StagedLot], staged: Sequence[StagedLot]) -> None:
+    """Raise GrantMismatch or GrantAccountTwice unless each of the wanted is among the staged as it is."""
+    by_grant = {lot.grant_id: lot for lot in staged}
+    for lot in wanted:
+        earlier = by_grant.get(lot.grant_id)
+        if earlier is None:
+            raise GrantAccountTwice(grant_id=lot.grant_id)
+        if (earlier.account_id, earlier.amount_micro) != (lot.account_id, lot.amount_micro):
+            raise GrantMismatch(grant_id=lot.grant_id)
 
 
-def check_room(staged: StagedGrant, grants: Sequence[Grant]) -> int:
-    """Return what the grants add; raises StagedOverReserved where there is no room for it."""
-    added_micro = sum(grant.amount_micro for grant in grants)
+def check_room(staged: StagedGrant, added: Sequence[StagedLot]) -> int:
+    """Return what was added; raises StagedOverReserved where there is no room for it."""
+    added_micro = sum(lot.amount_micro for lot in added)
     if staged.staged_micro + added_micro > staged.reserved_micro:
         raise StagedOverReserved(reserved_micro=staged.reserved_micro, staged_micro=staged.staged_micro)
     return added_micro

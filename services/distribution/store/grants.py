@@ -22,6 +22,14 @@ _STAGED = """
     """
 
 
+async def look_up_by_key(connection: Connection) -> None:
+    """Find rows by their keys in this transaction, a thousand at a time, whatever statistics say of the tables.
+
+    A plan kept from when a table was small reads it whole for every one of a hundred batches.
+    """
+    await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_seqscan = off")
+
+
 async def find_granted(connection: Connection, grant_ids: Sequence[str]) -> dict[str, GrantedLot]:
     """Those of the grants that were made before."""
     rows = await connection.fetch(
@@ -106,10 +114,8 @@ async def insert_staged(
     return inserted is not None
 
 
-async def find_staged_lots(
-    connection: Connection, number: int, grant_ids: Sequence[str], account_ids: Sequence[int]
-) -> list[StagedLot]:
-    """What is staged already of these grants, or into these ledger accounts."""
+async def find_staged_lots(connection: Connection, number: int, lots: Sequence[StagedLot]) -> list[StagedLot]:
+    """What is staged already of the same grants, or for the same accounts."""
     rows = await connection.fetch(
         """
         SELECT grant_id, account_ref::text, amount_micro, lot_id::text, account_id
@@ -119,27 +125,36 @@ async def find_staged_lots(
         FROM staged_lots WHERE number = $1 AND account_id = ANY ($3::bigint[])
         """,
         number,
-        grant_ids,
-        account_ids,
+        [lot.grant_id for lot in lots],
+        [lot.account_id for lot in lots],
     )
     return [StagedLot(*row) for row in rows]
 
 
-async def stage(connection: Connection, number: int, lots: Sequence[StagedLot]) -> None:
-    """Add to a staged grant that this transaction holds locked."""
-    await connection.execute(
+async def stage(connection: Connection, number: int, lots: Sequence[StagedLot]) -> set[str]:
+    """Write grants that are not there and whose accounts have none; their ids. The staged grant is held locked."""
+    rows = await connection.fetch(
         """
-        WITH added AS (
-            INSERT INTO staged_lots (number, grant_id, account_ref, amount_micro, lot_id, account_id)
-            SELECT $1, lots.* FROM unnest($2::text[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[]) AS lots
-            RETURNING amount_micro
-        )
-        UPDATE staged_grants SET staged_count = staged_count + sums.added, staged_micro = staged_micro + sums.micro
-        FROM (SELECT count(*) AS added, coalesce(sum(amount_micro), 0)::bigint AS micro FROM added) AS sums
-        WHERE number = $1
+        INSERT INTO staged_lots (number, grant_id, account_ref, amount_micro, lot_id, account_id)
+        SELECT $1, lots.* FROM unnest($2::text[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bigint[]) AS lots
+        ON CONFLICT DO NOTHING RETURNING grant_id
         """,
         number,
         *(list(column) for column in zip(*lots, strict=True)),
+    )
+    return {row["grant_id"] for row in rows}
+
+
+async def add_staged(connection: Connection, number: int, count: int, amount_micro: int) -> None:
+    """Count what was added."""
+    await connection.execute(
+        """
+        UPDATE staged_grants SET staged_count = staged_count + $2, staged_micro = staged_micro + $3
+        WHERE number = $1
+        """,
+        number,
+        count,
+        amount_micro,
     )
 
 
@@ -182,42 +197,10 @@ async def take_staged_caps(connection: Connection, number: int, campaign: Campai
 
 
 async def commit_staged(
-    connection: Connection,
-    staged: StagedGrant,
-    campaign: Campaign,
-    *,
-    kind: int,
-    transfer_id: str,
-    now: datetime,
+    connection: Connection, staged: StagedGrant, campaign: Campaign, *, kind: int, transfer_id: str, now: datetime
 ) -> None:
     """Make all of it real: one transfer, its balances and lots, set by set; its rows are done with."""
-    await connection.execute(
-        """
-        INSERT INTO transfers (transfer_id, kind, cause_id, recorded_at, account_ids, amounts_micro)
-        SELECT $2, $3, $4, $5,
-            (SELECT account_id FROM accounts WHERE name = $6) || array_agg(account_id ORDER BY account_id),
-            -sum(amount_micro)::bigint || array_agg(amount_micro ORDER BY account_id)
-        FROM staged_lots WHERE number = $1
-        """,
-        staged.number,
-        transfer_id,
-        kind,
-        campaign.campaign_id,
-        now,
-        campaign.reserved_account,
-    )
-    await connection.execute(
-        """
-        WITH locked AS MATERIALIZED (
-            SELECT moved.account_id, moved.amount_micro
-            FROM accounts JOIN transfer_entries AS moved USING (account_id)
-            WHERE moved.transfer_id = $1 ORDER BY accounts.account_id FOR NO KEY UPDATE OF accounts
-        )
-        UPDATE accounts SET balance_micro = balance_micro + locked.amount_micro
-        FROM locked WHERE accounts.account_id = locked.account_id
-        """,
-        transfer_id,
-    )
+    await _post_staged(connection, staged.number, campaign, kind, transfer_id, now)
     with _made_meanwhile():
         await connection.execute(
             """
@@ -235,6 +218,39 @@ async def commit_staged(
             now,
         )
     await _close(connection, staged.number, StagedGrantState.COMMITTED, now, transfer_id=transfer_id)
+
+
+async def _post_staged(
+    connection: Connection, number: int, campaign: Campaign, kind: int, transfer_id: str, now: datetime
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO transfers (transfer_id, kind, cause_id, recorded_at, account_ids, amounts_micro)
+        SELECT $2, $3, $4, $5,
+            (SELECT account_id FROM accounts WHERE name = $6) || array_agg(account_id ORDER BY account_id),
+            -sum(amount_micro)::bigint || array_agg(amount_micro ORDER BY account_id)
+        FROM staged_lots WHERE number = $1
+        """,
+        number,
+        transfer_id,
+        kind,
+        campaign.campaign_id,
+        now,
+        campaign.reserved_account,
+    )
+    await connection.execute(
+        """
+        WITH locked AS MATERIALIZED (
+            SELECT account_id, leg.amount_micro
+            FROM transfers CROSS JOIN unnest(account_ids, amounts_micro) AS leg (account_id, amount_micro)
+            JOIN accounts USING (account_id)
+            WHERE transfer_id = $1 ORDER BY account_id FOR NO KEY UPDATE OF accounts
+        )
+        UPDATE accounts SET balance_micro = balance_micro + locked.amount_micro
+        FROM locked WHERE accounts.account_id = locked.account_id
+        """,
+        transfer_id,
+    )
 
 
 async def abandon_staged(connection: Connection, number: int, reason: str, now: datetime) -> None:

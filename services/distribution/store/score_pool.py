@@ -41,9 +41,9 @@ async def reversals_micro(connection: Connection, period: Period) -> int:
     """What refunds took back from the foundation in a period: by when they were recorded."""
     total = await connection.fetchval(
         """
-        SELECT coalesce(-sum(amount_micro), 0)
-        FROM accounts JOIN transfer_entries USING (account_id) JOIN transfers USING (transfer_id)
-        WHERE name = $1 AND transfers.kind = $2 AND recorded_at >= $3 AND recorded_at < $4
+        SELECT coalesce(-sum(amount_micro), 0) FROM transfer_entries
+        WHERE account_id = (SELECT account_id FROM accounts WHERE name = $1)
+            AND kind = $2 AND recorded_at >= $3 AND recorded_at < $4
         """,
         FOUNDATION,
         int(TransferKind.CLAWBACK),
