@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from libs.postgres import Postgres
 from libs.service import App, run
 from protos.distribution.v1 import (
+    audit_pb2_grpc,
     campaigns_pb2_grpc,
     distribution_pb2_grpc,
     ledger_pb2_grpc,
@@ -12,9 +14,10 @@ from protos.distribution.v1 import (
 )
 from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.attribution import AccountRefs, Attributions
+from services.distribution.commands.audit import Auditor
 from services.distribution.commands.finalize import Finalizer
 from services.distribution.jobs import all_jobs
-from services.distribution.servicer import campaigns, distribution, ledger, payments, treasury
+from services.distribution.servicer import audit, campaigns, distribution, ledger, payments, treasury
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 
@@ -24,6 +27,17 @@ async def wire(app: App) -> None:
     settings = Settings.read()
     postgres = await app.open_postgres("distribution", Path(__file__).parent / "migrations")
     referral = referral_pb2_grpc.ReferralServiceStub(app.channel("referral"))
+    _serve_charges(app, postgres, referral, settings)
+    _serve_books(app, postgres, referral, settings)
+    app.relay(postgres)
+    app.jobs(all_jobs(postgres, app.clock, settings))
+    app.run(Auditor(postgres, app.clock).run, "auditor")
+
+
+def _serve_charges(
+    app: App, postgres: Postgres, referral: referral_pb2_grpc.ReferralServiceStub, settings: Settings
+) -> None:
+    """The hot path: finalizing, and who brought a payer."""
     attributions = Attributions(postgres, referral, settings)
     writer = GroupWriter(postgres, app.clock, settings)
     finalizer = Finalizer(app.clock, attributions, writer, settings)
@@ -34,6 +48,14 @@ async def wire(app: App) -> None:
         distribution.CALLERS,
         quiet=distribution.QUIET,
     )
+    app.run(attributions.run, "attribution")
+    app.run(writer.run, "writer")
+
+
+def _serve_books(
+    app: App, postgres: Postgres, referral: referral_pb2_grpc.ReferralServiceStub, settings: Settings
+) -> None:
+    """Everything else that moves money, or tells of it."""
     app.serve(
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
         ledger.LedgerServicer(
@@ -63,10 +85,12 @@ async def wire(app: App) -> None:
         "creator.distribution.v1.TreasuryService",
         treasury.CALLERS,
     )
-    app.relay(postgres)
-    app.jobs(all_jobs(postgres, app.clock, settings))
-    app.run(attributions.run, "attribution")
-    app.run(writer.run, "writer")
+    app.serve(
+        audit_pb2_grpc.add_AuditServiceServicer_to_server,
+        audit.AuditServicer(postgres, app.clock),
+        "creator.distribution.v1.AuditService",
+        audit.CALLERS,
+    )
 
 
 if __name__ == "__main__":

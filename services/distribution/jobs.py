@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
-from services.distribution.commands import closing, refunds, settling, treasury
+from services.distribution.commands import audit, closing, refunds, settling, treasury
 from services.distribution.settings import Settings
 
 
@@ -28,10 +28,14 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
     async def close_hours(now: datetime) -> None:
         await closing.close_hours(postgres, now)
 
+    async def schedule_audit(now: datetime) -> None:
+        await audit.schedule(postgres, now)
+
     return [
         Job("apply_refunds", timedelta(minutes=1), apply_refunds),
         Job("settle", timedelta(minutes=1), settle),
         Job("drop_matured", timedelta(hours=1), drop_matured),
         Job("measure_coverage", timedelta(minutes=1), measure_coverage),
         Job("close_hours", timedelta(minutes=10), close_hours),
+        Job("audit", timedelta(hours=1), schedule_audit),
     ]

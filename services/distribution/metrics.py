@@ -31,6 +31,10 @@ RESERVE = Gauge("creator_distribution_reserve_micro", "The payout reserve, in mi
 OWED_SETTLED = Gauge("creator_distribution_owed_settled_micro", "Settled earnings of all creators, in micro-USD.")
 OWED_HELD = Gauge("creator_distribution_owed_held_micro", "Held for payouts, in micro-USD.")
 IN_FLIGHT = Gauge("creator_distribution_in_flight_micro", "Burned and not confirmed either way, in micro-USD.")
+AUDIT_VIOLATIONS = Gauge(
+    "creator_distribution_audit_violations", "Rows that break an invariant, at the last audit.", ["check"]
+)
+AUDITS = Counter("creator_distribution_audits_total", "Audits that ended, by how.", ["state"])
 WAITING = Gauge("creator_distribution_waiting_charges", "Charges that wait for the next group commit.")
 BISECTED = Counter("creator_distribution_bisected_groups_total", "Group commits that failed and were tried in halves.")
 LOST = Counter("creator_distribution_writer_losses_total", "Times the writer lost its database.")
