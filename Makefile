@@ -31,6 +31,9 @@ test: setup ## run every test
 nightly: setup ## the same properties at full size
 	HYPOTHESIS_PROFILE=nightly exec $(PY) -m pytest -m "nightly or not nightly"
 
+audit: setup ## recompute every invariant of the running stack's books from its journal
+	exec $(PY) -m deploy.local.audit
+
 check: setup lint types layers protos unused ## lint, types, layers, protos, unused code
 
 lint:
@@ -53,4 +56,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test nightly check lint types layers protos unused clean
+.PHONY: help setup run up down test nightly audit check lint types layers protos unused clean

@@ -84,11 +84,12 @@ OUTCOME: Final = Check(
 
 REVENUE_SHARE_CAP: Final = Check(
     "REVENUE_SHARE_CAP",
-    "Under no rule did referrers get more than its share of the revenue.",
+    "Under no rule did referrers get more than its share of the revenue that they brought.",
     """
     SELECT 'rules', rule_version::text, '<= ' || div(paid * referrer_bps, 10000), shares::text
     FROM (
-        SELECT rule_version, sum(revenue_micro - promotional_micro) AS paid, sum(referrer_micro) AS shares
+        SELECT rule_version, sum(referrer_micro) AS shares,
+            coalesce(sum(revenue_micro - promotional_micro) FILTER (WHERE referrer_outcome = 1), 0) AS paid
         FROM distributions GROUP BY rule_version
     ) AS charged JOIN rules USING (rule_version)
     WHERE shares * 10000 > paid * referrer_bps ORDER BY rule_version
