@@ -1,15 +1,16 @@
 """Credits burned for charges that billing is about to finalize, and put back for those that it gave up."""
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from libs.clock import Clock
+from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from services.distribution import metrics
 from services.distribution.commands import posting
-from services.distribution.model.campaigns import Burn, Slice
+from services.distribution.model.campaigns import Burn
 from services.distribution.model.ledger import PROMOTIONAL_SPEND, TransferKind, credits_account
 from services.distribution.rules import credits as rules
 from services.distribution.store import credits as store
@@ -45,9 +46,10 @@ async def _spend(postgres: Postgres, clock: Clock, charge_id: str, account_ref: 
         slices = rules.take(await store.lock_unspent(connection, account_ref, up_to_micro), up_to_micro)
         spent_micro = sum(part.amount_micro for part in slices)
         now = clock.now()
-        transfer_id = await _move(connection, charge_id, account_ref, slices, -1, now)
         burn = Burn(charge_id, account_ref, up_to_micro, spent_micro, slices, returned=False)
+        transfer_id = new_id() if slices else None
         await store.insert_burn(connection, burn, transfer_id, now)
+        await _move(connection, burn, -1, transfer_id, now)
         return Burned(burn, replayed=False)
 
 
@@ -65,20 +67,23 @@ async def put_back(postgres: Postgres, clock: Clock, charge_id: str) -> Burned:
             raise rules.ChargeFinalized
         await store.lock_lots(connection, burn.slices)
         now = clock.now()
-        transfer_id = await _move(connection, charge_id, burn.account_ref, burn.slices, 1, now)
+        transfer_id = new_id() if burn.slices else None
         await store.mark_returned(connection, charge_id, transfer_id, now)
+        await _move(connection, burn, 1, transfer_id, now)
         return Burned(burn, replayed=False)
 
 
-async def _move(
-    connection: Connection, charge_id: str, account_ref: str, slices: Sequence[Slice], sign: int, now: datetime
-) -> str | None:
-    """Move slices out of their lots (-1) or back (+1), and their money with them; none where there is nothing."""
-    if not slices:
-        return None
-    await store.change_lots(connection, slices, sign)
+async def _move(connection: Connection, burn: Burn, sign: int, transfer_id: UUID | None, now: datetime) -> None:
+    """Move what was burned out of its lots (-1) or back (+1), and its money with it.
+
+    Comes last: everybody who burns credits adds to one account, and waits for it until the commit.
+    """
+    if transfer_id is None:
+        return
+    await store.change_lots(connection, burn.slices, sign)
     legs: Counter[str] = Counter()
-    for part in slices:
-        legs[credits_account(account_ref, part.pool)] += sign * part.amount_micro
+    for part in burn.slices:
+        legs[credits_account(burn.account_ref, part.pool)] += sign * part.amount_micro
         legs[PROMOTIONAL_SPEND] -= sign * part.amount_micro
-    return str(await posting.post(connection, TransferKind.SPEND, charge_id, legs, now=now))
+    moved = posting.Posting(TransferKind.SPEND, burn.inference_charge_id, legs, transfer_id)
+    await posting.post_many(connection, [moved], now=now)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from libs.postgres import Connection
 from services.distribution.model.campaigns import Burn, Lot, Slice
@@ -91,7 +92,7 @@ async def change_lots(connection: Connection, slices: Sequence[Slice], sign: int
     )
 
 
-async def insert_burn(connection: Connection, burn: Burn, transfer_id: str | None, now: datetime) -> None:
+async def insert_burn(connection: Connection, burn: Burn, transfer_id: UUID | None, now: datetime) -> None:
     """Write down what was burned for a charge."""
     await connection.execute(
         """
@@ -111,7 +112,7 @@ async def insert_burn(connection: Connection, burn: Burn, transfer_id: str | Non
     )
 
 
-async def mark_returned(connection: Connection, charge_id: str, transfer_id: str | None, now: datetime) -> None:
+async def mark_returned(connection: Connection, charge_id: str, transfer_id: UUID | None, now: datetime) -> None:
     """Write down that it was put back."""
     await connection.execute(
         """
