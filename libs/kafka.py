@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import (
     InvalidPartitionsError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAlreadyExistsError,
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 _TIMEOUT_MS = 5000
 _STOP_S = 1.0
-_END_MAX_S = 10.0
+_END_MAX_S = 2.0
 _MESSAGE_BYTES_MAX = 1_000_000
 """What a broker takes unless it is told otherwise; consumers fetch a larger event by RPC, as they do any gap."""
 
@@ -142,8 +143,16 @@ async def _delivered(producer: AIOKafkaProducer, topic: str, partition: int, bat
         log.warning("too large for this broker, left to the event log", events=batch.record_count())
 
 
+_INNER_TASKS = (
+    ("_sender", "_sender_task"),
+    ("_fetcher", "_fetch_task"),
+    ("_coordinator", "_coordination_task"),
+    ("_coordinator", "_heartbeat_task"),
+    ("_coordinator", "_commit_refresh_task"),
+)
+
 _owned: set[asyncio.Task[Any]] = set()
-"""What goes on by itself after nobody waits for it any more: at most until the time-outs of its client."""
+"""What goes on by itself for a moment after nobody waits for it any more."""
 
 
 async def uncut(work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -182,7 +191,13 @@ async def _closed(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
         async with asyncio.timeout(_END_MAX_S):
             await client.stop()
     finally:
-        # A stop that meets an error on its way leaves this out.
+        # A stop that meets an error, or is cut off, leaves the rest as it was: looking inside is the one way to end it.
+        for owner, name in _INNER_TASKS:
+            task: asyncio.Task[None] | None = getattr(getattr(client, owner, None), name, None)
+            if task is not None:
+                task.cancel()
+        if isinstance(client, AIOKafkaProducer):
+            client._message_accumulator.fail_all(KafkaConnectionError())  # noqa: SLF001
         await (client.client if isinstance(client, AIOKafkaProducer) else client._client).close()  # noqa: SLF001
 
 

@@ -32,6 +32,12 @@ SOON_S = 0.5
 
 
 @pytest.fixture(autouse=True)
+def hasty_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker takes half of this for a group to form; others allow no less than six seconds."""
+    monkeypatch.setattr("libs.consumer._SESSION_TIMEOUT_MS", 2000)
+
+
+@pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
