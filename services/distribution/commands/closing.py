@@ -6,7 +6,7 @@ from typing import Final
 
 from libs.postgres import Postgres, retried
 from services.distribution.rules.statements import hour_of
-from services.distribution.store import statements as store
+from services.distribution.store import closing as store
 
 GRACE: Final = timedelta(minutes=10)
 """How late an entry may be on its way, or a replica's clock be slow, before it is sent back for the time that it is."""

@@ -23,13 +23,11 @@ class Account(NamedTuple):
 
     @property
     def is_personal(self) -> bool:
-        """Whether it is one of very many, each with a history that is short beside the whole."""
+        """Whether it is one of very many, moved by transfers only: its history is short, and not summed up."""
         return self.kind in _PERSONAL
 
 
-_PERSONAL = frozenset(
-    {AccountKind.CREATOR_PENDING, AccountKind.CREATOR_SETTLED, AccountKind.CREATOR_HELD, AccountKind.CREDITS}
-)
+_PERSONAL = frozenset({AccountKind.CREATOR_SETTLED, AccountKind.CREATOR_HELD, AccountKind.CREDITS})
 
 
 class Cursor(NamedTuple):

@@ -8,6 +8,7 @@ from protos.distribution.v1 import ledger_pb2 as pb
 from services.distribution.model.statements import Cursor, Entry, Statement
 from services.distribution.rules import queries
 from services.distribution.rules import statements as rules
+from services.distribution.store import entries
 from services.distribution.store import statements as store
 
 
@@ -23,7 +24,7 @@ class Statements:
             raise rules.InstantMissing(field="at")
         at = to_datetime(request.at, field="at")
         async with self._postgres.transaction(readonly=True) as connection:
-            account = await store.find_account(connection, name)
+            account = await entries.find_account(connection, name)
             balance_micro = await store.balance_at(connection, account, at) if account else 0
         return pb.GetBalanceAtResponse(balance=pb.Balance(account_name=name, balance_micro=balance_micro))
 
@@ -35,9 +36,9 @@ class Statements:
         after = Cursor(start, rules.BEFORE_ALL)
         if request.page_token:
             after = max(after, rules.read_token(request.page_token))
-        async with self._postgres.connection() as connection:
-            account = await store.find_account(connection, name)
-            page = await store.entries(connection, account, after, end, size + 1) if account else []
+        async with self._postgres.transaction(readonly=True) as connection:
+            account = await entries.find_account(connection, name)
+            page = await entries.page(connection, account, after, end, size + 1) if account else []
         token = ""
         if len(page) > size:
             token = rules.token_of(Cursor(page[size - 1].recorded_at, page[size - 1].transfer_id))
@@ -51,7 +52,7 @@ class Statements:
         end = to_datetime(request.to_time, field="to_time")
         rules.check_period(start, end)
         async with self._postgres.transaction(readonly=True) as connection:
-            account = await store.find_account(connection, name)
+            account = await entries.find_account(connection, name)
             if account is None:
                 return pb.GetStatementResponse()
             opening_micro = await store.balance_at(connection, account, start)
@@ -61,7 +62,7 @@ class Statements:
     async def GetTransfer(self, request: pb.GetTransferRequest, context: Context) -> pb.GetTransferResponse:
         transfer_id = rules.check_transfer_id(request.transfer_id)
         async with self._postgres.connection() as connection:
-            legs = await store.transfer(connection, transfer_id)
+            legs = await entries.transfer(connection, transfer_id)
         if not legs:
             raise rules.TransferUnknown
         return pb.GetTransferResponse(entries=[_entry(leg) for leg in legs])
