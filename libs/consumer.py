@@ -18,6 +18,7 @@ from prometheus_client import Gauge
 
 from libs.inbox import Inbox, Subscription, asking_the_log
 from libs.kafka import make_topics, started, stopped
+from libs.outbox import Topic
 from libs.postgres import Postgres
 from libs.telemetry import logger
 from protos.events.v1 import events_pb2
@@ -86,7 +87,7 @@ class Consumer:
                 client = await self._connected()
                 wait_s = 0.1
                 try:
-                    await _Lanes(client, self._receive).run(self._silent)
+                    await Lanes(client, self._receive).run(self._silent)
                 finally:
                     await stopped(client)
             except (KafkaError, OSError, TimeoutError) as error:
@@ -96,21 +97,7 @@ class Consumer:
 
     async def _connected(self) -> AIOKafkaConsumer:
         topics = [subscription.topic for subscription in self._subscriptions.values()]
-        # A broker that makes topics by itself would give them one partition.
-        await make_topics(self._bootstrap, topics, self._replication)
-        client = AIOKafkaConsumer(
-            *self._subscriptions,
-            bootstrap_servers=self._bootstrap,
-            group_id=self._group,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
-            session_timeout_ms=_SESSION_TIMEOUT_MS,
-            heartbeat_interval_ms=_SESSION_TIMEOUT_MS // 6,
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
-            metadata_max_age_ms=5000,
-        )
-        await started(client, 2 * _REQUEST_TIMEOUT_MS / 1000)
+        client = await connected(self._bootstrap, self._group, topics, self._replication)
         self._heard_at = dict.fromkeys(self._subscriptions, time.monotonic())
         return client
 
@@ -171,7 +158,27 @@ class Consumer:
         return behind
 
 
-class _Lanes:
+async def connected(bootstrap: str, group: str, topics: Sequence[Topic], replication: int = 1) -> AIOKafkaConsumer:
+    """Joins a group that listens to topics. Raises KafkaError, OSError, TimeoutError; `libs.kafka.stopped` ends it."""
+    # A broker that makes topics by itself would give them one partition.
+    await make_topics(bootstrap, topics, replication)
+    client = AIOKafkaConsumer(
+        *(topic.name for topic in topics),
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        request_timeout_ms=_REQUEST_TIMEOUT_MS,
+        session_timeout_ms=_SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=_SESSION_TIMEOUT_MS // 6,
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        metadata_max_age_ms=5000,
+    )
+    await started(client, 2 * _REQUEST_TIMEOUT_MS / 1000)
+    return client
+
+
+class Lanes:
     """A lane for each partition: one that waits for its publisher or its database holds up no other."""
 
     def __init__(

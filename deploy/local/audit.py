@@ -68,8 +68,8 @@ def show(report: pb.GetAuditReportResponse, violations: list[pb.Violation], cons
         style = None if each.holds else "bold red"
         table.add_row("✓" if each.holds else "✗", each.invariant, each.description, f"{each.violations:,}", style=style)
     console.print(table)
-    for each in violations:
-        told = f"{each.invariant}: {each.table} {each.row_key} should be {each.expected}, is {each.found}"
+    for row in violations:
+        told = f"{row.invariant}: {row.table} {row.row_key} should be {row.expected}, is {row.found}"
         console.print(told, style="bold red", markup=False, highlight=False)
     if report.audit.state == pb.AUDIT_STATE_FAILED:
         console.print("The audit broke off: see distribution's log.", style="bold red")

@@ -16,6 +16,8 @@ from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.attribution import AccountRefs, Attributions
 from services.distribution.commands.audit import Auditor
 from services.distribution.commands.finalize import Finalizer
+from services.distribution.commands.ingestion import Ingestion
+from services.distribution.consumers import ChargesConsumer
 from services.distribution.jobs import all_jobs
 from services.distribution.servicer import audit, campaigns, distribution, ledger, payments, treasury
 from services.distribution.settings import Settings
@@ -50,6 +52,9 @@ def _serve_charges(
     )
     app.run(attributions.run, "attribution")
     app.run(writer.run, "writer")
+    ingestion = Ingestion(postgres, app.clock, finalizer)
+    charges = ChargesConsumer(ingestion, app.settings.kafka_bootstrap, replication=app.settings.kafka_replication)
+    app.run(charges.run, "charges")
 
 
 def _serve_books(

@@ -31,6 +31,9 @@ RESERVE = Gauge("creator_distribution_reserve_micro", "The payout reserve, in mi
 OWED_SETTLED = Gauge("creator_distribution_owed_settled_micro", "Settled earnings of all creators, in micro-USD.")
 OWED_HELD = Gauge("creator_distribution_owed_held_micro", "Held for payouts, in micro-USD.")
 IN_FLIGHT = Gauge("creator_distribution_in_flight_micro", "Burned and not confirmed either way, in micro-USD.")
+INGESTED = Counter(
+    "creator_distribution_ingested_charges_total", "Charges that came by the broker, by what came of them.", ["outcome"]
+)
 AUDIT_VIOLATIONS = Gauge(
     "creator_distribution_audit_violations", "Rows that break an invariant, at the last audit.", ["check"]
 )

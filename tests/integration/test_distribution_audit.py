@@ -121,8 +121,8 @@ PLANTS = {
         "plain-4",
         (
             (
-                "INSERT INTO rules SELECT 2, referrer_bps, commons_bps, community_bps, foundation_bps, margin_floor_bps,"
-                " '2030-01-01' FROM rules WHERE rule_version = 1"
+                "INSERT INTO rules SELECT 2, referrer_bps, commons_bps, community_bps, foundation_bps,"
+                " margin_floor_bps, '2030-01-01' FROM rules WHERE rule_version = 1"
             ),
             f"UPDATE distributions SET rule_version = 2 WHERE {_CHARGE}",
         ),
@@ -170,8 +170,8 @@ PLANTS = {
         "2026",
         (
             (
-                "UPDATE foundation_days SET foundation_micro = foundation_micro + 1"
-                " WHERE day = (SELECT max(day) FROM foundation_days)"
+                "UPDATE foundation_days SET "
+                " foundation_micro = foundation_micro + 1 WHERE day = (SELECT max(day) FROM foundation_days)"
             ),
         ),
     ),
@@ -209,8 +209,8 @@ PLANTS = {
         "plain-4",
         (
             (
-                "INSERT INTO earning_changes SELECT distribution_id, gen_random_uuid(), creator_ref, change, amount_micro,"
-                f" changed_at FROM earning_changes WHERE distribution_id = {_ID}"
+                "INSERT INTO earning_changes SELECT distribution_id, gen_random_uuid(), creator_ref, change,"
+                f" amount_micro, changed_at FROM earning_changes WHERE distribution_id = {_ID}"
             ),
         ),
     ),
@@ -233,8 +233,8 @@ PLANTS = {
         "funded-late",
         (
             (
-                "UPDATE charge_reversals SET refunded_micro = refunded_micro + 1, foundation_micro = foundation_micro + 1"
-                " WHERE payment_id = 'late'"
+                "UPDATE charge_reversals SET refunded_micro = refunded_micro + 1, "
+                " foundation_micro = foundation_micro + 1 WHERE payment_id = 'late'"
             ),
         ),
     ),
@@ -290,8 +290,9 @@ PLANTS = {
             (
                 "WITH made AS (SELECT gen_random_uuid() AS id, min(account_id) FILTER (WHERE kind = 'operating') AS a,"
                 " min(account_id) FILTER (WHERE kind = 'payout_reserve') AS b FROM accounts),"
-                " moved AS (INSERT INTO transfers SELECT id, 11, 'x', now(), ARRAY[a, b], ARRAY[10^12, -(10^12)]::bigint[]"
-                " FROM made) INSERT INTO transfer_entries (account_id, transfer_id, amount_micro, kind, recorded_at)"
+                " moved AS (INSERT INTO transfers SELECT id, 11, 'x', now(), ARRAY[a, b], "
+                " ARRAY[10^12, -(10^12)]::bigint[] FROM made) INSERT INTO transfer_entries (account_id,"
+                " transfer_id, amount_micro, kind, recorded_at)"
                 " SELECT a, id, 10^12, 11, now() FROM made UNION ALL SELECT b, id, -(10^12), 11, now() FROM made"
             ),
             _move("treasury:operating", 10**12),
@@ -303,8 +304,8 @@ PLANTS = {
         "",
         (
             (
-                "INSERT INTO credit_lots SELECT gen_random_uuid(), account_ref, pool, campaign_id, transfer_id, 'forged',"
-                " 10^9, 10^9, granted_at FROM credit_lots WHERE pool = 'referral:signup' LIMIT 1"
+                "INSERT INTO credit_lots SELECT gen_random_uuid(), account_ref, pool, campaign_id, transfer_id,"
+                " 'forged', 10^9, 10^9, granted_at FROM credit_lots WHERE pool = 'referral:signup' LIMIT 1"
             ),
         ),
     ),
@@ -489,7 +490,8 @@ async def test_violations_are_listed_in_pages(books: str) -> None:
     async with served(books) as doors:
         await doors.treasury.execute("UPDATE accounts SET balance_micro = balance_micro + 1 WHERE kind = 'credits'")
         audit_id = (await report(doors, (await doors.stub.RunAudit(asked())).audit.audit_id)).audit.audit_id
-        listed, token = [], ""
+        listed: list[pb.Violation] = []
+        token = ""
         while True:
             request = pb.ListViolationsRequest(
                 audit_id=audit_id, invariant="ACCOUNT_BALANCES", page_size=1, page_token=token

@@ -7,11 +7,12 @@ from libs.postgres import Postgres
 from libs.rpc.door import Context
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc
 from services.distribution.commands.finalize import Finalizer, Unread, finalize, finalize_batch
+from services.distribution.commands.reading import read_charge
 from services.distribution.commands.stream import finalize_stream
 from services.distribution.model import Charge
 from services.distribution.rules import queries, refusals
 from services.distribution.rules.charges import check_batch_size
-from services.distribution.servicer.messages import read_charge, write_answer, write_distribution, write_result
+from services.distribution.servicer.messages import write_answer, write_distribution, write_result
 from services.distribution.settings import Settings
 from services.distribution.store import journal
 from services.distribution.writer.ticket import Outcome

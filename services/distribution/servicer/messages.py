@@ -2,38 +2,12 @@
 
 from collections.abc import Iterable
 
-from libs.refusals import Refusal
-from libs.rpc.errors import as_refusal
-from libs.timestamps import to_datetime, to_timestamp
+from libs.timestamps import to_timestamp
 from protos.distribution.v1 import distribution_pb2, ledger_pb2
-from services.distribution.commands.finalize import Unread
-from services.distribution.model import Answer, Balance, Charge, Distribution, Family, Part
+from services.distribution.commands.reading import write_refusal
+from services.distribution.model import Answer, Balance, Distribution, Family
 from services.distribution.model.earnings import Earnings
-from services.distribution.rules import refusals
 from services.distribution.writer.ticket import Outcome
-
-
-def read_charge(request: distribution_pb2.FinalizeRequest) -> Charge | Unread:
-    """Unpack a charge; nothing in it is checked yet but that its time is one."""
-    if not request.HasField("finalized_at"):
-        return Unread(request.inference_charge_id, refusals.FinalizedAtMissing(field="finalized_at"))
-    try:
-        finalized_at = to_datetime(request.finalized_at, field="finalized_at")
-    except Refusal as refusal:
-        return Unread(request.inference_charge_id, refusal)
-    return Charge(
-        request.inference_charge_id,
-        request.payer_account_id,
-        request.community_id,
-        request.revenue_micro,
-        request.promotional_micro,
-        request.provider_cost_micro,
-        request.model,
-        request.model_tier,
-        tuple(Part(each.model, each.amount_micro) for each in request.model_breakdown),
-        tuple(Part(each.payment_id, each.amount_micro) for each in request.funding),
-        finalized_at,
-    )
 
 
 def write_answer(answer: Answer) -> distribution_pb2.FinalizeResponse:
@@ -56,13 +30,7 @@ def write_result(charge_id: str, outcome: Outcome) -> distribution_pb2.FinalizeR
     """Pack what came of one charge among several."""
     if isinstance(outcome, Answer):
         return distribution_pb2.FinalizeResult(inference_charge_id=charge_id, response=write_answer(outcome))
-    refusal = as_refusal(outcome)
-    return distribution_pb2.FinalizeResult(
-        inference_charge_id=charge_id,
-        refusal=distribution_pb2.Refusal(
-            code=refusal.code, reason=refusal.reason, message=refusal.message, data=refusal.data
-        ),
-    )
+    return distribution_pb2.FinalizeResult(inference_charge_id=charge_id, refusal=write_refusal(outcome))
 
 
 def write_distribution(found: Distribution) -> distribution_pb2.Distribution:
