@@ -24,7 +24,7 @@ from libs.postgres import Connection
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
 from tests.support.brokers import Broker
-from tests.support.events import TOPIC, Eventually, Pair, pair, running
+from tests.support.events import TOPIC, Eventually, Pair, running
 from tests.support.sessions import kill_everyone
 
 NEVER_S = 3600.0
@@ -41,12 +41,6 @@ def hasty_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
-
-
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        yield made
 
 
 @pytest.fixture
@@ -152,7 +146,7 @@ class TestHandlers:
                 await all_applied(mesh, 400, eventually)
 
     async def test_a_database_that_restarts_is_waited_for(
-        self, mesh: Pair, empty_database: str, fresh_broker: Broker, publisher: Publisher, eventually: Eventually
+        self, mesh: Pair, fresh_broker: Broker, publisher: Publisher, eventually: Eventually
     ) -> None:
         async def appended(start: int) -> bool:
             await mesh.append(keys(start, 100))
@@ -161,7 +155,7 @@ class TestHandlers:
         async with running(Relay(mesh.publisher, publisher).run(), consumer(mesh, fresh_broker, SOON_S).run()):
             for round_number in range(5):
                 await eventually(lambda start=100 * round_number: appended(start))
-                await kill_everyone(empty_database)
+                await kill_everyone(mesh.dsn)
             await eventually(lambda: mesh.all_applied(500), within=30)
         await mesh.assert_once_and_in_order(500)
 

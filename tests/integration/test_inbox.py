@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -25,7 +25,7 @@ from libs.inbox import (
 from libs.postgres import Connection, Postgres, Timeouts
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
-from tests.support.events import NOON, TOPIC, Pair, Unanswered, pair
+from tests.support.events import NOON, TOPIC, Pair, Unanswered
 
 PARTITION = 0
 
@@ -34,12 +34,6 @@ PARTITION = 0
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
-
-
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        yield made
 
 
 @pytest.fixture
@@ -164,9 +158,7 @@ class TestFaults:
         await inbox.receive(mesh.subscription, PARTITION, events)
         await mesh.assert_once_and_in_order(3)
 
-    async def test_what_takes_too_long_together_is_applied_in_parts(
-        self, mesh: Pair, inbox: Inbox, empty_database: str
-    ) -> None:
+    async def test_what_takes_too_long_together_is_applied_in_parts(self, mesh: Pair, inbox: Inbox) -> None:
         events = await published(mesh, 64)
         mine = mesh.subscription
 
@@ -175,7 +167,7 @@ class TestFaults:
             await mine.handler(connection, some)
 
         hasty = Timeouts(statement=0.2)
-        async with await Postgres.open(empty_database, schema="leaderboard", timeouts=hasty) as postgres:
+        async with await Postgres.open(mesh.dsn, schema="leaderboard", timeouts=hasty) as postgres:
             subscription = Subscription(Registration, slow, mine.log)
             await Inbox(postgres, "leaderboard").receive(subscription, PARTITION, events)
         await mesh.assert_once_and_in_order(64)

@@ -16,7 +16,7 @@ from libs.inbox import TooManyDeadLetters
 from libs.kafka import Publisher, make_topics
 from libs.outbox import Record, Relay, Topic
 from tests.support.brokers import Broker
-from tests.support.events import TOPIC, Eventually, Pair, pair, running
+from tests.support.events import TOPIC, Eventually, Pair, running
 
 SOON_S = 0.5
 
@@ -31,12 +31,6 @@ def hasty_groups(monkeypatch: pytest.MonkeyPatch) -> None:
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     with structlog.testing.capture_logs() as lines:
         yield lines
-
-
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from libs.outbox import Record, Relay
 from libs.telemetry import traceparent
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
-from tests.support.events import NOON, TOPIC, Eventually, Pair, pair, running
+from tests.support.events import NOON, TOPIC, Eventually, Pair, running
 from tests.support.sessions import kill_everyone, kill_leader
 
 TRACE = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"
@@ -36,12 +36,6 @@ class Shelf:
 
     def positions(self, partition: int) -> list[int]:
         return [event.position for event in self.kept if event.partition == partition]
-
-
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        yield made
 
 
 def keys(count: int) -> list[str]:
@@ -138,7 +132,7 @@ class TestNumbering:
         await asyncio.gather(*(mover() for _ in range(4)))
         await assert_gapless(mesh, 6000)
 
-    async def test_a_mover_killed_at_any_moment_loses_nothing(self, mesh: Pair, empty_database: str) -> None:
+    async def test_a_mover_killed_at_any_moment_loses_nothing(self, mesh: Pair) -> None:
         dice = random.Random(7)
         await mesh.append(keys(3000))
         for _ in range(40):
@@ -191,15 +185,13 @@ class TestRelay:
             assert sorted(set(sent)) == list(range(1, head + 1))
             assert all(later <= max(sent[: place + 1]) + 1 for place, later in enumerate(sent[1:]))
 
-    async def test_one_leads_and_the_other_follows_when_it_is_killed(
-        self, mesh: Pair, empty_database: str, eventually: Eventually
-    ) -> None:
+    async def test_one_leads_and_the_other_follows_when_it_is_killed(self, mesh: Pair, eventually: Eventually) -> None:
         shelf = Shelf()
         async with running(Relay(mesh.publisher, shelf).run(), Relay(mesh.publisher, shelf).run()):
             for round_number in range(1, 4):
                 await mesh.append(same_partition(50))
                 await eventually(lambda wanted=50 * round_number: len(set(shelf.positions(0))) == wanted, within=15)
-                assert await kill_leader(empty_database) == 1
+                assert await kill_leader(mesh.dsn) == 1
         await assert_gapless(mesh, 150)
         assert sorted(set(shelf.positions(0))) == list(range(1, 151))
 
@@ -219,14 +211,12 @@ class TestRelay:
             await Relay(mesh.publisher, shelf).publish_once()
         assert [event.topic for event in shelf.kept] == ["zzz"]
 
-    async def test_a_restart_of_the_database_is_lived_through(
-        self, mesh: Pair, empty_database: str, eventually: Eventually
-    ) -> None:
+    async def test_a_restart_of_the_database_is_lived_through(self, mesh: Pair, eventually: Eventually) -> None:
         shelf = Shelf()
         async with running(Relay(mesh.publisher, shelf).run()):
             await mesh.append(same_partition(3))
             await eventually(lambda: len(set(shelf.positions(0))) == 3)
-            await kill_everyone(empty_database)
+            await kill_everyone(mesh.dsn)
 
             async def appended() -> bool:
                 await mesh.append(same_partition(3))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from libs.inbox import Inbox
 from libs.outbox import Record, Relay
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
-from tests.support.events import NOON, TOPIC, Pair, pair
+from tests.support.events import NOON, TOPIC, Pair
 
 KEYS = [f"k{number}" for number in range(12)]
 POISON = "k7"
@@ -105,6 +105,7 @@ class World:
     """The real outbox, relay and inbox on one database, with a broker and processes that fail as told."""
 
     def __init__(self, pair: Pair) -> None:
+        pair.poison = {POISON}
         self.pair = pair
         self.broker = Broker()
         self.inbox = Inbox(pair.listener, "leaderboard")
@@ -186,24 +187,10 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
         yield lines
 
 
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        made.poison = {POISON}
-        yield made
-
-
-async def emptied(mesh: Pair) -> None:
-    async with mesh.publisher.connection() as connection:
-        await connection.execute("DELETE FROM outbox; DELETE FROM events; DELETE FROM event_heads")
-    async with mesh.listener.connection() as connection:
-        await connection.execute("DELETE FROM inbox; DELETE FROM applied; DELETE FROM dead_letters; DELETE FROM outbox")
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 async def test_whatever_happens_every_event_is_applied_once_and_in_order(mesh: Pair, steps: list[Step]) -> None:
-    await emptied(mesh)
+    await mesh.empty()
     world = World(mesh)
     for step in steps:
         await world.take(step)

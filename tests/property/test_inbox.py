@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import asyncpg
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs import outbox
 from libs.inbox import Inbox, LogUnanswered
-from tests.support.events import TOPIC, Pair, pair
+from tests.support.events import TOPIC, Pair
 
 PARTITION = 0
 KEYS = [key for key in map(str, range(400)) if outbox.partition_of(key, TOPIC.partitions) == PARTITION]
@@ -48,19 +46,6 @@ STEPS = st.lists(
 )
 
 
-@pytest.fixture
-async def mesh(empty_database: str) -> AsyncIterator[Pair]:
-    async with pair(empty_database) as made:
-        yield made
-
-
-async def emptied(mesh: Pair) -> None:
-    async with mesh.publisher.connection() as connection:
-        await connection.execute("TRUNCATE outbox, events, event_heads")
-    async with mesh.listener.connection() as connection:
-        await connection.execute("TRUNCATE inbox, applied, dead_letters")
-
-
 async def deliver(mesh: Pair, inbox: Inbox, step: Deliver) -> None:
     events = await mesh.events(PARTITION)
     some = [events[place] for place in step.places if place < len(events)]
@@ -74,7 +59,7 @@ async def deliver(mesh: Pair, inbox: Inbox, step: Deliver) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS)
 async def test_every_event_is_applied_once_and_in_order(mesh: Pair, steps: list[Append | Deliver | Race]) -> None:
-    await emptied(mesh)
+    await mesh.empty()
     inbox = Inbox(mesh.listener, "leaderboard")
     made = 0
     for step in steps:

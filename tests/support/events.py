@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from libs import outbox
 from libs.eventlog import EventLogServicer
@@ -15,6 +16,7 @@ from libs.inbox import Received, Subscription
 from libs.postgres import Connection, Postgres, migrate
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
+from tests.support.databases import Databases
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOPIC = outbox.topic_of(Registration)
@@ -60,7 +62,8 @@ class Log:
 class Pair:
     """`publisher` is the schema referral, `listener` the schema leaderboard with a table of what it applied."""
 
-    def __init__(self, publisher: Postgres, listener: Postgres) -> None:
+    def __init__(self, dsn: str, publisher: Postgres, listener: Postgres) -> None:
+        self.dsn = dsn
         self.publisher = publisher
         self.listener = listener
         self.log = Log(publisher)
@@ -87,6 +90,14 @@ class Pair:
         for each in events:
             if each.key in self.poison:
                 raise ValueError(each.key)
+
+    async def empty(self) -> None:
+        """As if nothing had been published, nor applied."""
+        async with self.publisher.connection() as connection:
+            await connection.execute("DELETE FROM outbox; DELETE FROM events; DELETE FROM event_heads")
+        async with self.listener.connection() as connection:
+            await connection.execute("DELETE FROM inbox; DELETE FROM applied; DELETE FROM dead_letters")
+            await connection.execute("DELETE FROM outbox; DELETE FROM events; DELETE FROM event_heads")
 
     async def append(self, keys: Iterable[str]) -> None:
         """One transaction with one event for each key."""
@@ -141,12 +152,28 @@ async def pair(dsn: str) -> AsyncIterator[Pair]:
         async with listener.connection() as connection:
             await connection.execute(
                 """
-                CREATE TABLE applied (
+                CREATE TABLE IF NOT EXISTS applied (
                     nr bigserial PRIMARY KEY, partition int, position bigint, key text, account_ref text
                 )
                 """
             )
-        yield Pair(publisher, listener)
+        made = Pair(dsn, publisher, listener)
+        await made.empty()
+        yield made
+
+
+@pytest.fixture(scope="session")
+async def events_dsn(databases: Databases) -> AsyncIterator[str]:
+    name = await databases.create(None)
+    yield databases.dsn_of(name)
+    await databases.drop(name)
+
+
+@pytest.fixture
+async def mesh(events_dsn: str) -> AsyncIterator[Pair]:
+    """A publisher and a listener of events that have done nothing yet."""
+    async with pair(events_dsn) as made:
+        yield made
 
 
 @asynccontextmanager
