@@ -45,7 +45,8 @@ class Campaigns:
 
     async def create(self, type_: int = REFERRAL, *, cap_micro: int = 0, **other: Any) -> str:
         plain = {"request_id": ref(), "name": "spring", "operator_id": "olga", "reason": "growth"}
-        request = pb.CreateCampaignRequest(type=pb.CampaignType.ValueType(type_), account_cap_micro=cap_micro, **(plain | other))
+        kind = pb.CampaignType.ValueType(type_)
+        request = pb.CreateCampaignRequest(type=kind, account_cap_micro=cap_micro, **(plain | other))
         return str((await self.stub.CreateCampaign(request)).campaign.campaign_id)
 
     async def fund(self, campaign_id: str, amount_micro: int) -> pb.Campaign:
