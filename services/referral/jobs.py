@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from libs.jobs import Job
-
 from libs.postgres import Postgres
 from services.referral import metrics
 from services.referral.commands import codes
