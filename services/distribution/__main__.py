@@ -8,6 +8,7 @@ from protos.distribution.v1 import (
     audit_pb2_grpc,
     campaigns_pb2_grpc,
     distribution_pb2_grpc,
+    documents_pb2_grpc,
     ledger_pb2_grpc,
     payments_pb2_grpc,
     treasury_pb2_grpc,
@@ -19,7 +20,7 @@ from services.distribution.commands.finalize import Finalizer
 from services.distribution.commands.ingestion import Ingestion
 from services.distribution.consumers import ChargesConsumer
 from services.distribution.jobs import all_jobs
-from services.distribution.servicer import audit, campaigns, distribution, ledger, payments, treasury
+from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, treasury
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 
@@ -95,6 +96,12 @@ def _serve_books(
         audit.AuditServicer(postgres, app.clock),
         "creator.distribution.v1.AuditService",
         audit.CALLERS,
+    )
+    app.serve(
+        documents_pb2_grpc.add_DocumentsServiceServicer_to_server,
+        documents.DocumentsServicer(postgres),
+        "creator.distribution.v1.DocumentsService",
+        documents.CALLERS,
     )
 
 
