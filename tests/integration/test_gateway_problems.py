@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from gateway.routes import routes
+from libs.idempotency import RequestIdReused
 from libs.refusals import (
     Aborted,
     AlreadyExists,
@@ -62,12 +63,6 @@ class GatewayTestDown(Unavailable):
     """Down, says the service."""
 
 
-class GatewayTestReused(InvalidArgument):
-    """The request id was used for something else."""
-
-    reason = "REQUEST_ID_REUSED"
-
-
 @pytest.fixture(scope="module")
 def scripted() -> Scripted:
     """What stands where referral stands."""
@@ -104,7 +99,7 @@ async def token(client: Client) -> str:
         (GatewayTestSpent(), 429, "GATEWAY_TEST_SPENT"),
         (GatewayTestRace(), 409, "GATEWAY_TEST_RACE"),
         (GatewayTestDown(), 503, "GATEWAY_TEST_DOWN"),
-        (GatewayTestReused(), 422, "REQUEST_ID_REUSED"),
+        (RequestIdReused(), 422, "REQUEST_ID_REUSED"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
