@@ -1,4 +1,4 @@
-"""Group commit: whatever waits when the last commit returns is the next transaction. No timer, one connection."""
+"""Group commit: whatever waits a moment after the last commit is the next transaction. One writer, one connection."""
 
 import asyncio
 import random
@@ -32,8 +32,9 @@ _LOST = (
 _CONFLICTS = (*CONFLICTS, asyncpg.LockNotAvailableError)
 _CONFLICTS_MAX = 5
 _GROUP_SECONDS_MAX = 15.0
-_GATHER_SECONDS_MAX = 0.005
-_QUIET_ROUNDS = 24
+_PAUSE_SECONDS_EACH = 0.0004
+_PAUSE_SECONDS_MAX = 0.004
+_LARGE_GROUP = 64
 _RECONNECT_SECONDS = 0.05
 _RECONNECT_SECONDS_MAX = 1.0
 
@@ -67,12 +68,14 @@ class GroupWriter:
     async def run(self) -> None:
         """Write until cancelled; then whoever still waits is told to send again."""
         group: list[Ticket] = []
+        ended = 0.0
         try:
             while True:
                 await self._work.wait()
-                await self._gather()
+                await self._gather(len(group), ended)
                 group = self._take()
                 await self._finish(group)
+                ended = asyncio.get_running_loop().time()
         finally:
             self._closed = True
             if self._session is not None:
@@ -80,19 +83,17 @@ class GroupWriter:
             for ticket in (*group, *self._queue):
                 self._settle(ticket, refusals.LedgerUnreachable())
 
-    async def _gather(self) -> None:
-        """Give way to the event loop until it brings in nothing more, or for a few milliseconds.
+    async def _gather(self, last: int, ended: float) -> None:
+        """Wait, after a small group, until those who were just answered can be back with their next charge.
 
-        A fast disk returns before the answers just given have become the next requests; groups would stay small, and
-        what a group costs would be shared by few. No timer: an idle loop goes through its rounds in no time.
+        A fast disk returns sooner than that, so without the pause groups stay small and each charge bears a larger part
+        of what a group costs: a quarter of the throughput at 64 callers. A lone caller waits for nobody, and a large
+        group has nothing to gain.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _GATHER_SECONDS_MAX
-        waiting = quiet = 0
-        while quiet < _QUIET_ROUNDS and len(self._queue) < self._group_max and loop.time() < until:
-            quiet = quiet + 1 if len(self._queue) == waiting else 0
-            waiting = len(self._queue)
-            await asyncio.sleep(0)
+        pause = min(last * _PAUSE_SECONDS_EACH, _PAUSE_SECONDS_MAX) if 1 < last < _LARGE_GROUP else 0.0
+        left = ended + pause - asyncio.get_running_loop().time()
+        if left > 0:
+            await asyncio.sleep(left)
 
     def _take(self) -> list[Ticket]:
         """Take the next group off the queue. A charge that is in it twice is written once; the others follow it."""
