@@ -74,12 +74,13 @@ async def test_a_creators_journey(client: Client, eventually: Eventually) -> Non
 
     row = (await eventually(three, within=20))[0]
     assert row["display_name"] == "Ann of Cleves"
-    assert (row["rank"], row["earned_micro"], row["streak_days"]) == (1, "0", 1)
-    seen = (await board(client, "somebody", "?timeframe=all_time&limit=1"))["rows"]
-    assert [(each["display_name"], each["me"]) for each in seen] == [("Ann of Cleves", False)]
+    assert (row["earned_micro"], row["streak_days"]) == ("0", 1)
+    # The mesh is shared: others may stand before her, from a week that another test has left behind.
+    seen = (await board(client, "somebody", "?timeframe=all_time&limit=100"))["rows"]
+    assert [each["me"] for each in seen if each["display_name"] == "Ann of Cleves"] == [False]
     mine = (await client.call("GET", "/api/referrals/leaderboard/me?timeframe=daily", token=token)).json
-    assert mine["row"]["rank"] == 1
     assert mine["row"]["me"]
+    assert mine["row"] in mine["neighbours"]
     stats = (await client.call("GET", "/api/creator/referrals", token=token)).json
     assert stats["registered"] == 3
     assert (await client.call("GET", "/api/referrals/code", token=token)).json["uses"] == 3
