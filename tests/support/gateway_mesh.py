@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis.asyncio as redis
+
 from deploy.local.processes import Process, Spec
 from tests.support.brokers import Broker
 from tests.support.databases import Databases
@@ -27,6 +29,9 @@ class Mesh:
 @asynccontextmanager
 async def meshed(databases: Databases, redis_url: str, directory: Path, **settings: str) -> AsyncIterator[Mesh]:
     """`settings` are the gateway's."""
+    # Boards of another test, made from another database, are nobody's here.
+    async with redis.Redis.from_url(redis_url) as shared:
+        await shared.flushdb()
     async with AsyncExitStack() as stack:
         broker = Broker(directory)
         stack.callback(broker.kill)
