@@ -206,7 +206,8 @@ async def test_what_keeps_it_from_starting_is_told_in_a_sentence(
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         given = value.format(dsn=environment["POSTGRES_DSN"], busy=f"127.0.0.1:{busy.getsockname()[1]}")
-        async with started(environment | {name: given}) as service:
+        # Any metrics port: one that was free a moment ago may be another test's by now.
+        async with started(environment | {"METRICS_LISTEN": "127.0.0.1:0"} | {name: given}) as service:
             code, said = await service.end()
     assert code == 1
     # gRPC's core may have written a line of its own before.

@@ -12,7 +12,7 @@ from libs import rpc
 from libs.clock import ManualClock
 from libs.ids import new_id
 from libs.money import Split
-from libs.postgres import Postgres
+from libs.postgres import Postgres, retried
 from libs.refusals import Refusal
 from protos.distribution.v1 import events_pb2, ledger_pb2_grpc, treasury_pb2, treasury_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
@@ -55,6 +55,7 @@ class Treasury:
         await self.post([row], now)
         return row.posted.distribution_id
 
+    @retried  # as the writer does, whose accounts may meet a transfer's crosswise
     async def post(self, rows: list[Row], recorded_at: datetime) -> None:
         amounts = posting.Amounts(rows)
         async with self.postgres.transaction() as connection:
