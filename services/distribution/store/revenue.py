@@ -1,23 +1,18 @@
-"""What charges are decided by."""
+"""Revenue rules."""
 
 from libs.money import Rates
 from libs.postgres import Connection
-from services.distribution.model import Interval, Rule, Terms
-from services.distribution.store import margins
+from services.distribution.model import Rule
 
 
-async def load(connection: Connection) -> tuple[int, Terms]:
-    """All rules that are or were in force, all suspensions of tiers, and a revision that they do not fall behind.
-
-    What changes between the two statements is newer than the revision: then the next group is refused, and both are
-    read again.
-    """
+async def load(connection: Connection) -> tuple[int, tuple[Rule, ...]]:
+    """All rules that are or were in force, in order of `active_from`, and the revision they stand at."""
     rows = await connection.fetch(
         """
         SELECT rules.*, revision FROM rules_revision CROSS JOIN rules ORDER BY active_from
         """
     )
-    rules = tuple(
+    return rows[0]["revision"], tuple(
         Rule(
             rule_version=row["rule_version"],
             rates=Rates(row["referrer_bps"], row["commons_bps"], row["community_bps"], row["foundation_bps"]),
@@ -26,7 +21,3 @@ async def load(connection: Connection) -> tuple[int, Terms]:
         )
         for row in rows
     )
-    suspensions: dict[str, list[Interval]] = {}
-    for each in await margins.suspensions(connection):
-        suspensions.setdefault(each.model_tier, []).append(Interval(each.from_time, each.to_time))
-    return rows[0]["revision"], Terms(rules, suspensions)
