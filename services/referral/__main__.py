@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
-from services.referral import servicer
 from services.referral.jobs import all_jobs
+from services.referral.servicer import admin, referral, share
 from services.referral.settings import Settings
 
 
@@ -15,22 +16,22 @@ async def wire(app: App) -> None:
     postgres = await app.open_postgres("referral", Path(__file__).parent / "migrations")
     app.serve(
         referral_pb2_grpc.add_ReferralServiceServicer_to_server,
-        servicer.ReferralServicer(postgres, app.clock, settings),
+        referral.ReferralServicer(postgres, app.clock, settings),
         "creator.referral.v1.ReferralService",
-        servicer.CALLERS,
-        quiet=servicer.QUIET,
+        referral.CALLERS,
+        quiet=referral.QUIET,
     )
     app.serve(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        servicer.admin,
+        unserved(admin.ReferralAdminServicer, "Not served yet; nothing was changed.")(postgres, app.clock, settings),
         "creator.referral.v1.ReferralAdminService",
-        servicer.ADMIN_CALLERS,
+        admin.CALLERS,
     )
     app.serve(
         share_pb2_grpc.add_ShareServiceServicer_to_server,
-        servicer.share,
+        share.share,
         "creator.referral.v1.ShareService",
-        servicer.SHARE_CALLERS,
+        share.CALLERS,
     )
     app.relay(postgres)
     app.jobs(all_jobs(postgres, settings))

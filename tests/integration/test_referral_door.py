@@ -12,7 +12,7 @@ from libs import rpc
 from libs.refusals import Code
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
-from services.referral.servicer import CALLERS, ReferralServicer
+from services.referral.servicer.referral import CALLERS, ReferralServicer
 from services.referral.settings import Settings
 from tests.conftest import Database
 from tests.support.referral import START, Referral, opened

@@ -24,7 +24,7 @@ from services.distribution.servicer import distribution, ledger
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 from services.distribution.writer.ticket import Outcome
-from services.referral import servicer as referral_servicer
+from services.referral.servicer import referral as referral_servicer
 from services.referral.settings import Settings as ReferralSettings
 from tests.support import referral as referrals
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from libs.clock import Clock
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
-from services.referral import rules
 from services.referral.model import Code, CodeState, CodeWish
+from services.referral.rules import codes as code_rules
 from services.referral.store import accounts, codes
 
 _DRAWS_MAX = 5
@@ -26,9 +26,9 @@ async def create_code(postgres: Postgres, clock: Clock, account_id: str, wish: C
         now = clock.now()
         active = await _active(connection, owner_ref, now)
         if active is not None:
-            rules.check_same_code(active, wish)
+            code_rules.check_same_code(active, wish)
             return active, False
-        rules.check_expiry(wish.expires_at, now)
+        code_rules.check_expiry(wish.expires_at, now)
         return await _issue(connection, owner_ref, wish, now), True
 
 
@@ -38,13 +38,13 @@ async def get_code(postgres: Postgres, clock: Clock, account_id: str) -> Code:
     async with postgres.connection() as connection:
         code = await codes.find_active(connection, account_id)
     if code is None:
-        raise rules.NoActiveCode
-    if rules.ended_by_time(code, clock.now()) is code:
+        raise code_rules.NoActiveCode
+    if code_rules.ended_by_time(code, clock.now()) is code:
         return code
     async with postgres.transaction() as connection:
         active = await _active(connection, code.owner_ref, clock.now())
     if active is None:
-        raise rules.NoActiveCode
+        raise code_rules.NoActiveCode
     return active
 
 
@@ -60,7 +60,7 @@ async def expire_codes(postgres: Postgres, now: datetime) -> int:
 
 async def ended_by_time(connection: Connection, code: Code, now: datetime) -> Code:
     """A locked code as it is now; the end of its time is written down by whoever meets it first."""
-    seen = rules.ended_by_time(code, now)
+    seen = code_rules.ended_by_time(code, now)
     if seen is not code:
         await codes.save(connection, seen)
     return seen
@@ -84,7 +84,7 @@ async def _issue(connection: Connection, owner_ref: UUID, wish: CodeWish, now: d
     for _ in range(1 if wish.vanity else _DRAWS_MAX):
         code = Code(
             code_ref=new_id(),
-            code=wish.vanity or rules.draw_code(secrets.choice),
+            code=wish.vanity or code_rules.draw_code(secrets.choice),
             owner_ref=owner_ref,
             created_at=now,
             expires_at=wish.expires_at,
@@ -92,4 +92,4 @@ async def _issue(connection: Connection, owner_ref: UUID, wish: CodeWish, now: d
         )
         if await codes.insert(connection, code):
             return code
-    raise rules.CodeTaken(field="vanity_code" if wish.vanity else None)
+    raise code_rules.CodeTaken(field="vanity_code" if wish.vanity else None)
