@@ -1,6 +1,7 @@
 """What an outside id may look like."""
 
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,6 +16,10 @@ class AccountIdInvalid(InvalidArgument):
     """An account id is 1 to 128 printable ASCII characters."""
 
 
+class AccountRefInvalid(InvalidArgument):
+    """A surrogate is a UUID."""
+
+
 class TooManyAccounts(InvalidArgument):
     """At most 500 accounts can be resolved in one call."""
 
@@ -24,6 +29,14 @@ def check_account_id(account_id: str, field: str = "account_id") -> str:
     if not _ACCOUNT_ID.fullmatch(account_id):
         raise AccountIdInvalid(field=field)
     return account_id
+
+
+def check_account_ref(account_ref: str, field: str = "account_ref") -> uuid.UUID:
+    """Returns a surrogate, or raises AccountRefInvalid naming the field."""
+    try:
+        return uuid.UUID(account_ref)
+    except ValueError:
+        raise AccountRefInvalid(field=field) from None
 
 
 def check_account_ids(account_ids: Sequence[str]) -> list[str]:
