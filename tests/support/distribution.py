@@ -192,7 +192,7 @@ async def ledger_running(dsn: str, referral: RunningReferral, **changed: str) ->
         finalizer = Finalizer(clock, attributions, writer, own)
         _serve(server, postgres, clock, finalizer, own, stub)
         async with (
-            _running(attributions.run, writer.run) as stop,
+            _running(attributions.run, attributions.forget_erased, writer.run) as stop,
             _serving(server),
             rpc.channel(f"127.0.0.1:{server.port}", caller="billing") as billing,
             rpc.channel(f"127.0.0.1:{server.port}", caller="gateway") as gateway,
