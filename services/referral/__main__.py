@@ -4,8 +4,13 @@ from pathlib import Path
 
 from libs.rpc.unserved import unserved
 from libs.service import App, run
+from protos.distribution.v1.campaigns_pb2_grpc import CampaignsServiceStub
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
-from services.referral.jobs import all_jobs
+from services.referral.commands.budgets import Budgets
+from services.referral.commands.granting import Granting
+from services.referral.consumers import subscriptions
+from services.referral.jobs import all_jobs, bonus_jobs
 from services.referral.servicer import admin, referral, share
 from services.referral.settings import Settings
 
@@ -14,9 +19,11 @@ async def wire(app: App) -> None:
     """Ties the doors of referral to its database."""
     settings = Settings.read()
     postgres = await app.open_postgres("referral", Path(__file__).parent / "migrations")
+    campaigns = CampaignsServiceStub(app.channel("distribution"))
+    budgets = Budgets(postgres, app.clock, campaigns)
     app.serve(
         referral_pb2_grpc.add_ReferralServiceServicer_to_server,
-        referral.ReferralServicer(postgres, app.clock, settings),
+        referral.ReferralServicer(postgres, app.clock, settings, budgets),
         "creator.referral.v1.ReferralService",
         referral.CALLERS,
         quiet=referral.QUIET,
@@ -29,12 +36,14 @@ async def wire(app: App) -> None:
     )
     app.serve(
         share_pb2_grpc.add_ShareServiceServicer_to_server,
-        share.share,
+        share.ShareServicer(postgres, app.clock, settings),
         "creator.referral.v1.ShareService",
         share.CALLERS,
     )
     app.relay(postgres)
+    app.consume(subscriptions(app.clock, settings.bonus_terms, EventLogServiceStub(app.channel("distribution"))))
     app.jobs(all_jobs(postgres, settings))
+    app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), app.clock, settings), "bonuses")
 
 
 if __name__ == "__main__":

@@ -188,11 +188,6 @@ async def test_nobody_calls_what_is_not_theirs(caller: As) -> None:
     assert {each.code for each in refusals} == {Code.PERMISSION_DENIED}
 
 
-async def test_what_is_not_served_yet_says_so(caller: As) -> None:
-    call = caller("billing").RecordQualifyingAction(referral_pb2.RecordQualifyingActionRequest(account_id="a"))
-    assert (await refusal(call)).code is Code.UNIMPLEMENTED
-
-
 async def test_a_creator_is_told_totals_that_are_exact(referral: Referral, caller: As) -> None:
     gateway = caller("gateway")
     stats = referral_pb2.GetReferralStatsRequest(account_id="creator")

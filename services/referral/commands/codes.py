@@ -5,8 +5,11 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
+from protos.referral.v1 import admin_pb2
+from services.referral.commands import audit
 from services.referral.model import Code, CodeState, CodeWish
 from services.referral.rules import codes as code_rules
 from services.referral.store import accounts, codes
@@ -46,6 +49,37 @@ async def get_code(postgres: Postgres, clock: Clock, account_id: str) -> Code:
     if active is None:
         raise code_rules.NoActiveCode
     return active
+
+
+@retried
+async def revoke_code(postgres: Postgres, clock: Clock, request: admin_pb2.RevokeCodeRequest, key: bytes) -> Code:
+    """Ends a code for ever by an operator's word; the same request again gets the code as it is.
+
+    Raises CodeUnknown, CodeEnded.
+    """
+    once = Once(request.request_id, request, admin_pb2.RevokeCodeResponse, key)
+    async with postgres.transaction() as connection:
+        again = await once.replay(connection) is not None
+        code = await codes.lock(connection, code_rules.typed_code(request.code))
+        if code is None:
+            raise code_rules.CodeUnknown
+        if again:
+            return code
+        now = clock.now()
+        revoked = code_rules.revoked(await ended_by_time(connection, code, now), now)
+        await codes.save(connection, revoked)
+        # What is answered is how the code stands when asked; what is kept is that this was done.
+        await once.remember(connection, admin_pb2.RevokeCodeResponse())
+        await audit.record(
+            connection,
+            act="REVOKE_CODE",
+            subject=f"code:{code.code_ref}",
+            operator_id=request.operator_id,
+            reason=request.reason,
+            account_ref=code.owner_ref,
+            now=now,
+        )
+    return revoked
 
 
 async def expire_codes(postgres: Postgres, now: datetime) -> int:

@@ -64,7 +64,7 @@ CREATE TABLE bonuses (
     CHECK ((cleared_at IS NULL) = (cleared_by IS NULL)),
     -- Nothing unchecked, and nothing flagged that nobody reviewed, is ever released.
     CHECK (state <> 'granted' OR cleared_at IS NOT NULL),
-    CHECK (sent_at IS NULL OR cleared_at IS NOT NULL),
+    CHECK (sent_at IS NULL OR (cleared_at IS NOT NULL AND state IN ('pending', 'withheld'))),
     CHECK (cleared_at IS NULL OR checked_at IS NOT NULL),
     CHECK (cleared_at IS NULL OR NOT flagged OR cleared_by = 'review'),
     CHECK (state <> 'withheld' OR flagged)
@@ -105,8 +105,6 @@ BEGIN
         OR (NEW.budget <> OLD.budget AND (OLD.budget, NEW.budget) NOT IN (
             ('asked', 'reserved'), ('asked', 'releasing'), ('reserved', 'releasing'), ('reserved', 'granted'),
             ('releasing', 'released')))
-        -- While a grant is under way nothing else is decided.
-        OR (OLD.sent_at IS NOT NULL AND NEW.state IN ('withheld', 'denied') AND NEW.state <> OLD.state)
     THEN
         RAISE EXCEPTION 'a bonus does not change like this' USING ERRCODE = 'restrict_violation';
     END IF;

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlencode
 
 from libs.refusals import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.referral.model import Code, CodeState, CodeWish, EndReason
@@ -67,6 +68,10 @@ class CodeExhausted(FailedPrecondition):
     """The referral code has been used as often as it may be."""
 
 
+class CodeEnded(FailedPrecondition):
+    """The referral code is not active any more."""
+
+
 class CodeRevoked(FailedPrecondition):
     """The referral code was revoked."""
 
@@ -96,6 +101,19 @@ def check_same_code(active: Code, wish: CodeWish) -> None:
     """Asking again returns the active code, unless another one is asked for by name."""
     if wish.vanity not in (None, active.code):
         raise ActiveCodeExists(field="vanity_code")
+
+
+def share_url(base_url: str, code: str, channel: str | None) -> str:
+    """The link to the sign-up page with a code in it, and the channel it is seen on."""
+    parts = {"code": code} | ({"channel": channel} if channel else {})
+    return f"{base_url}{'&' if '?' in base_url else '?'}{urlencode(parts)}"
+
+
+def revoked(code: Code, now: datetime) -> Code:
+    """The code after an operator ended it. Raises CodeEnded for one that is not active."""
+    if code.state is not CodeState.ACTIVE:
+        raise CodeEnded(state=code.state)
+    return replace(code, state=CodeState.REVOKED, ended_at=now, end_reason=EndReason.OPERATOR)
 
 
 def draw_code(choose: Callable[[str], str]) -> str:

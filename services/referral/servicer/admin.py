@@ -6,6 +6,7 @@ from libs.clock import Clock
 from libs.postgres import Postgres
 from protos.referral.v1 import admin_pb2, admin_pb2_grpc
 from services.referral.servicer.audit import AuditLog
+from services.referral.servicer.codes import Codes
 from services.referral.settings import Settings
 
 _OPERATORS: Final = frozenset({"gateway"})
@@ -17,7 +18,7 @@ CALLERS: Final = dict.fromkeys(
 """Who may call what, by the name in the caller's certificate."""
 
 
-class ReferralAdminServicer(AuditLog, admin_pb2_grpc.ReferralAdminServiceServicer):
+class ReferralAdminServicer(AuditLog, Codes, admin_pb2_grpc.ReferralAdminServiceServicer):
     """creator.referral.v1.ReferralAdminService."""
 
     def __init__(self, postgres: Postgres, clock: Clock, settings: Settings) -> None:

@@ -1,21 +1,23 @@
 """creator.referral.v1.ReferralService: codes, registrations, attribution."""
 
 from typing import Final
+from uuid import UUID
 
 from libs.clock import Clock
-from libs.postgres import Postgres
+from libs.postgres import Connection, Postgres
 from libs.rpc.door import Context
-from libs.rpc.unserved import NotServedYet
 from libs.timestamps import to_datetime, to_timestamp
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
 from services.referral.commands import attribution, codes, registration
-from services.referral.model import Attribution, Funnel, SignUp, StandingRecord
+from services.referral.commands.budgets import Budgets
+from services.referral.model import Attribution, SignUp, StandingRecord
 from services.referral.rules import accounts as account_rules
 from services.referral.rules import codes as code_rules
 from services.referral.rules import registration as registration_rules
 from services.referral.servicer.messages import write_code
+from services.referral.servicer.qualifying import Qualifying
 from services.referral.settings import Settings
-from services.referral.store import accounts, registrations, standings
+from services.referral.store import accounts, activity, bonuses, registrations, standings
 
 _GATEWAY: Final = frozenset({"gateway"})
 _SERVICES: Final = frozenset({"distribution", "payout", "score", "leaderboard"})
@@ -36,13 +38,17 @@ QUIET: Final = frozenset({"ResolveAttribution", "ResolveAccounts"})
 """On the way of charges: no log line each."""
 
 
-class ReferralServicer(referral_pb2_grpc.ReferralServiceServicer):
+class ReferralServicer(Qualifying, referral_pb2_grpc.ReferralServiceServicer):
     """creator.referral.v1.ReferralService."""
 
-    def __init__(self, postgres: Postgres, clock: Clock, settings: Settings) -> None:
+    def __init__(self, postgres: Postgres, clock: Clock, settings: Settings, budgets: Budgets | None = None) -> None:
+        """Without `budgets` those of new bonuses are reserved by the job alone."""
         self._postgres = postgres
         self._clock = clock
+        self._budgets = budgets
         self._limits = settings.limits
+        self._terms = settings.bonus_terms
+        self._active = settings.active_referee
         self._window_months = settings.attribution_window_months
 
     async def CreateCode(
@@ -92,11 +98,6 @@ class ReferralServicer(referral_pb2_grpc.ReferralServiceServicer):
             ]
         )
 
-    async def RecordQualifyingAction(
-        self, request: referral_pb2.RecordQualifyingActionRequest, context: Context
-    ) -> referral_pb2.RecordQualifyingActionResponse:
-        raise NotServedYet("Qualifying actions are not taken yet; nothing of this one was stored.")
-
     async def GetReferralStats(
         self, request: referral_pb2.GetReferralStatsRequest, context: Context
     ) -> referral_pb2.GetReferralStatsResponse:
@@ -104,9 +105,27 @@ class ReferralServicer(referral_pb2_grpc.ReferralServiceServicer):
         async with self._postgres.connection() as connection:
             account_ref = await accounts.find(connection, account_id)
             if account_ref is None:
-                return _funnel(Funnel(0, 0))
-            now = self._clock.now()
-            return _funnel(await registrations.count_referees(connection, account_ref, now, months=self._window_months))
+                return referral_pb2.GetReferralStatsResponse()
+            return await self._stats(connection, account_ref)
+
+    async def _stats(self, connection: Connection, account_ref: UUID) -> referral_pb2.GetReferralStatsResponse:
+        now = self._clock.now()
+        referees = await registrations.count_referees(connection, account_ref, now, months=self._window_months)
+        sums = await bonuses.sums(connection, account_ref)
+        paying, active = await activity.count(connection, account_ref, now, self._active)
+        return referral_pb2.GetReferralStatsResponse(
+            registered=referees.registered,
+            qualified=sum(count for _, count, _ in sums),
+            paying=paying,
+            active=active,
+            window_ended=referees.window_ended,
+            bonuses=[
+                referral_pb2.BonusCount(
+                    state=events_pb2.BonusState.Value(f"BONUS_STATE_{state.name}"), count=count, amount_micro=micro
+                )
+                for state, count, micro in sums
+            ],
+        )
 
     async def GetStanding(
         self, request: referral_pb2.GetStandingRequest, context: Context
@@ -126,10 +145,6 @@ def _attribution(found: Attribution) -> referral_pb2.Attribution:
         referrer_ref=str(found.referrer_ref or ""),
         registered_at=to_timestamp(found.registered_at),
     )
-
-
-def _funnel(funnel: Funnel) -> referral_pb2.GetReferralStatsResponse:
-    return referral_pb2.GetReferralStatsResponse(registered=funnel.registered, window_ended=funnel.window_ended)
 
 
 def _standing(record: StandingRecord) -> referral_pb2.GetStandingResponse:
