@@ -1,13 +1,30 @@
 """What differs between deployments of referral."""
 
 from datetime import timedelta
+from hashlib import blake2b
 
 import environ
 
+from libs.settings import Secret, whole
 from libs.settings import Settings as Base
-from libs.settings import whole
 from services.referral.model import Limits
 from services.referral.model.bonuses import BonusTerms
+from services.referral.model.risk import Key
+from services.referral.rules.signals import key_of
+
+_KEY_BYTES_MIN = 16
+
+
+def _key(value: str) -> Secret:
+    if len(value.encode()) < _KEY_BYTES_MIN:
+        raise ValueError(f"must be at least {_KEY_BYTES_MIN} bytes long")
+    return Secret(value)
+
+
+def _keys(value: str) -> Secret:
+    for each in value.split():
+        _key(each)
+    return Secret(value)
 
 
 @environ.config(prefix="", frozen=True)
@@ -28,6 +45,17 @@ class Settings(Base):
     bonus_cap: int = environ.var("20", converter=whole(1, 1_000_000), help="Bonuses per referrer in the window.")
     bonus_cap_window_seconds: int = environ.var("2592000", converter=whole(1, 86_400 * 366))
     bonus_every_seconds: int = environ.var("60", converter=whole(1, 86_400), help="How often bonuses are moved on.")
+    fingerprint_key: Secret = environ.var(
+        converter=_key, help="Keys the fingerprints of operators' requests; it never changes."
+    )
+    risk_hash_key: Secret = environ.var(converter=_key, help="Keys the hashes of what sign-ups looked like.")
+    risk_hash_keys_former: Secret = environ.var(
+        "", converter=_keys, help="Keys before it, blank between them, each kept for as long as its hashes are."
+    )
+    risk_signals_seconds: int = environ.var("7776000", converter=whole(3_600, 86_400 * 366))
+    risk_every_seconds: int = environ.var("3600", converter=whole(1, 86_400), help="How often risk is looked at again.")
+    review_every_seconds: int = environ.var("60", converter=whole(1, 86_400), help="How often the queue is looked at.")
+    enforce_every_seconds: int = environ.var("5", converter=whole(1, 3_600), help="How often standings are told.")
     active_referee_seconds: int = environ.var("2592000", converter=whole(1, 86_400 * 366))
 
     @property
@@ -57,3 +85,13 @@ class Settings(Base):
     def active_referee(self) -> timedelta:
         """How long after a paid charge a referee counts as active."""
         return timedelta(seconds=self.active_referee_seconds)
+
+    @property
+    def risk_keys(self) -> tuple[Key, ...]:
+        """Keys of hashes, the current one first."""
+        return tuple(dict.fromkeys(key_of(each) for each in (self.risk_hash_key, *self.risk_hash_keys_former.split())))
+
+    @property
+    def request_key(self) -> bytes:
+        """What keys the fingerprints of requests that name an account."""
+        return blake2b(self.fingerprint_key.encode(), digest_size=32, person=b"requests").digest()

@@ -25,7 +25,6 @@ from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 from services.distribution.writer.ticket import Outcome
 from services.referral.servicer import referral as referral_servicer
-from services.referral.settings import Settings as ReferralSettings
 from tests.support import referral as referrals
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -163,7 +162,7 @@ class _Servicer(referral_servicer.ReferralServicer):
 async def referral_running(dsn: str) -> AsyncIterator[RunningReferral]:
     async with referrals.opened(dsn) as commands:
         server = _server("referral")
-        servicer = _Servicer(commands.postgres, commands.clock, ReferralSettings.read({}))
+        servicer = _Servicer(commands.postgres, commands.clock, referrals.settings())
         running = RunningReferral(commands, server)
         servicer.running = running
         server.add(
