@@ -9,6 +9,7 @@ from services.referral.commands.erasure import Erasing
 from services.referral.servicer.audit import AuditLog
 from services.referral.servicer.codes import Codes
 from services.referral.servicer.erasure import Erasures
+from services.referral.servicer.explainer import Explainer
 from services.referral.servicer.review import Reviews
 from services.referral.servicer.risk import Risk
 from services.referral.servicer.standings import Standings
@@ -24,7 +25,7 @@ CALLERS: Final = dict.fromkeys(
 
 
 class ReferralAdminServicer(
-    AuditLog, Codes, Erasures, Reviews, Risk, Standings, admin_pb2_grpc.ReferralAdminServiceServicer
+    AuditLog, Codes, Erasures, Explainer, Reviews, Risk, Standings, admin_pb2_grpc.ReferralAdminServiceServicer
 ):
     """creator.referral.v1.ReferralAdminService."""
 

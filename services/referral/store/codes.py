@@ -28,6 +28,12 @@ async def insert(connection: Connection, code: Code) -> bool:
     return done is not None
 
 
+async def find(connection: Connection, code: str) -> Code | None:
+    """A code as it is typed."""
+    row = await connection.fetchrow("SELECT * FROM codes WHERE code = $1", code)
+    return _code(row) if row else None
+
+
 async def lock(connection: Connection, code: str) -> Code | None:
     """A code as it is typed, locked: bindings through it, and its end, wait for one another."""
     row = await connection.fetchrow("SELECT * FROM codes WHERE code = $1 FOR NO KEY UPDATE", code)
