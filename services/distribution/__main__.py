@@ -11,6 +11,7 @@ from protos.distribution.v1 import (
     documents_pb2_grpc,
     ledger_pb2_grpc,
     payments_pb2_grpc,
+    rules_pb2_grpc,
     treasury_pb2_grpc,
 )
 from protos.referral.v1 import referral_pb2_grpc
@@ -20,7 +21,7 @@ from services.distribution.commands.finalize import Finalizer
 from services.distribution.commands.ingestion import Ingestion
 from services.distribution.consumers import ChargesConsumer
 from services.distribution.jobs import all_jobs
-from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, treasury
+from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, rules, treasury
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 
@@ -90,6 +91,12 @@ def _serve_books(
         treasury.TreasuryServicer(postgres, app.clock, payouts_enabled=settings.payouts_enabled),
         "creator.distribution.v1.TreasuryService",
         treasury.CALLERS,
+    )
+    app.serve(
+        rules_pb2_grpc.add_RulesServiceServicer_to_server,
+        rules.RulesServicer(postgres, app.clock, cooling=settings.rule_cooling),
+        "creator.distribution.v1.RulesService",
+        rules.CALLERS,
     )
     app.serve(
         audit_pb2_grpc.add_AuditServiceServicer_to_server,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
-from services.distribution.commands import audit, closing, refunds, settling, treasury
+from services.distribution.commands import audit, closing, governance, margins, refunds, settling, treasury
 from services.distribution.settings import Settings
 
 
@@ -31,10 +31,18 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
     async def schedule_audit(now: datetime) -> None:
         await audit.schedule(postgres, now)
 
+    async def activate_rules(_now: datetime) -> None:
+        await governance.activate_cooled(postgres, clock)
+
+    async def judge_tiers(now: datetime) -> None:
+        await margins.judge_tiers(postgres, clock, now)
+
     return [
         Job("apply_refunds", timedelta(minutes=1), apply_refunds),
         Job("settle", timedelta(minutes=1), settle),
         Job("drop_matured", timedelta(hours=1), drop_matured),
+        Job("activate_rules", timedelta(minutes=1), activate_rules),
+        Job("judge_tiers", timedelta(minutes=5), judge_tiers),
         Job("measure_coverage", timedelta(minutes=1), measure_coverage),
         Job("close_hours", timedelta(minutes=10), close_hours),
         Job("audit", timedelta(hours=1), schedule_audit),

@@ -71,7 +71,11 @@ OUTCOME: Final = Check(
                 -- What lies outside of the window is by the day of registration, which erasure takes away.
                 WHEN referrer_outcome IN (3, 4) THEN referrer_outcome
                 WHEN rule.referrer_bps = 0 THEN 8
-                WHEN referrer_outcome = 6 THEN 6
+                WHEN EXISTS (
+                    SELECT FROM tier_suspensions AS suspension
+                    WHERE suspension.model_tier = charge.model_tier AND from_time <= finalized_at
+                        AND (to_time IS NULL OR finalized_at < to_time)
+                ) THEN 6
                 WHEN (revenue_micro - provider_cost_micro)::numeric * 10000 < margin_floor_bps * revenue_micro THEN 5
                 ELSE 1
             END AS expected
