@@ -57,6 +57,11 @@ BEGIN
     THEN
         RAISE EXCEPTION 'rule % is not a draft any more', OLD.rule_version USING ERRCODE = 'check_violation';
     END IF;
+    IF coalesce(OLD.cools_down_until <> NEW.cools_down_until, false)
+        OR coalesce(OLD.active_from <> NEW.active_from, false)
+    THEN
+        RAISE EXCEPTION 'rule % has its instants already', OLD.rule_version USING ERRCODE = 'check_violation';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER guarded BEFORE UPDATE ON rule_proposals FOR EACH ROW EXECUTE FUNCTION guard_rule_proposal();

@@ -47,12 +47,22 @@ async def insert(connection: Connection, rule: Proposal) -> None:
 
 
 async def update(connection: Connection, rule: Proposal) -> None:
+    # What a rule applies from is written once: the driver takes the first rule's, the year 1, for minus infinity.
     await connection.execute(
         f"""
-        UPDATE rule_proposals SET ({_RULE}) = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        UPDATE rule_proposals SET
+            (state, {_RATES}, cooling_seconds, decided_by) = ($2, $3, $4, $5, $6, $7, $8),
+            (cools_down_until, active_from, active_to) = ($9, coalesce(active_from, $10), $11)
         WHERE rule_version = $1
         """,  # noqa: S608 - constant
-        *_values(rule),
+        rule.rule_version,
+        rule.state,
+        *astuple(rule.rates),
+        rule.cooling // _ONE_SECOND,
+        rule.decided_by,
+        rule.cools_down_until,
+        rule.active_from,
+        rule.active_to,
     )
 
 
@@ -128,7 +138,8 @@ async def active_at(connection: Connection, at: datetime) -> Proposal | None:
     return _one(
         await connection.fetchrow(
             f"""
-            SELECT {_RULE} FROM rule_proposals WHERE active_from <= $1 ORDER BY active_from DESC LIMIT 1
+            SELECT {_RULE} FROM rule_proposals WHERE active_from <= greatest($1::timestamptz, '0001-01-01 00:00:00+00')
+            ORDER BY active_from DESC LIMIT 1
             """,  # noqa: S608 - constant
             at,
         )

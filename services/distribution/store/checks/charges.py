@@ -54,8 +54,8 @@ RULE_IN_FORCE: Final = Check(
         ), charge.rule_version::text
     FROM distributions AS charge LEFT JOIN periods USING (rule_version)
     WHERE active_from IS NULL OR finalized_at < active_from
-        -- A charge from the near future may have been recorded before the next rule was known.
-        OR least(finalized_at, recorded_at) >= until
+        -- A rule begins after every charge that was recorded before it, also one from the near future.
+        OR finalized_at >= until
     ORDER BY recorded_at, distribution_id
     """,
 )
