@@ -1,7 +1,7 @@
 """The same request gets the same answer: request ids, kept with a fingerprint of what was asked."""
 
 import hashlib
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
@@ -19,6 +19,44 @@ class RequestIdInvalid(InvalidArgument):
 
 class RequestIdReused(InvalidArgument):
     """This request id was used for another request."""
+
+
+class Once(Generic[M]):
+    """A request with an id: its first answer is every answer. The method is what its message is named after.
+
+    `key` (at most 64 bytes, for ever the same) keys the fingerprint of a request that names a person, so that it cannot
+    be guessed back.
+    """
+
+    def __init__(self, request_id: str, request: Message, response_type: type[M], key: bytes = b"") -> None:
+        self._request_id = request_id
+        self._request = request
+        self._response_type = response_type
+        self._key = key
+        self._method: str = request.DESCRIPTOR.name.removesuffix("Request")
+
+    async def replay(self, connection: Connection) -> M | None:
+        """Return the first answer; to be asked before anything else in the transaction. Raises as `replay` does."""
+        return await replay(
+            connection,
+            request_id=self._request_id,
+            method=self._method,
+            request=self._request,
+            response_type=self._response_type,
+            key=self._key,
+        )
+
+    async def remember(self, connection: Connection, response: M) -> M:
+        """Keep the answer with the effect, and return it."""
+        await remember(
+            connection,
+            request_id=self._request_id,
+            method=self._method,
+            request=self._request,
+            response=response,
+            key=self._key,
+        )
+        return response
 
 
 async def replay(

@@ -133,10 +133,13 @@ class App:
         )
         self.run(consumer.run, "consumer")
 
-    def jobs(self, jobs: Sequence[Job]) -> None:
-        """Run periodic work; in test mode the clock is looked at often, because it jumps."""
+    def jobs(self, jobs: Sequence[Job], name: str = "jobs") -> None:
+        """Run periodic work; in test mode the clock is looked at often, because it jumps.
+
+        Jobs of one name run one after the other; what waits for other services has a name of its own.
+        """
         poll_seconds = _TEST_JOBS_POLL_SECONDS if self.settings.test_mode else _JOBS_POLL_SECONDS
-        self.run(Jobs(self.postgres, self.clock, jobs, poll_seconds).run, "jobs")
+        self.run(Jobs(self.postgres, self.clock, jobs, poll_seconds, name).run, name)
 
     def run(self, part: Part, name: str = "") -> None:
         """Do something in the background for as long as the service lives; its crash is the service's."""

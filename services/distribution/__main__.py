@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from libs import erasure
 from libs.postgres import Postgres
 from libs.service import App, run
 from protos.distribution.v1 import (
@@ -14,12 +15,14 @@ from protos.distribution.v1 import (
     rules_pb2_grpc,
     treasury_pb2_grpc,
 )
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.referral.v1 import referral_pb2_grpc
+from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
 from services.distribution.attribution import AccountRefs, Attributions
 from services.distribution.commands.audit import Auditor
 from services.distribution.commands.finalize import Finalizer
 from services.distribution.commands.ingestion import Ingestion
-from services.distribution.consumers import ChargesConsumer
+from services.distribution.consumers import ChargesConsumer, subscriptions
 from services.distribution.jobs import all_jobs
 from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, rules, treasury
 from services.distribution.settings import Settings
@@ -34,7 +37,9 @@ async def wire(app: App) -> None:
     _serve_charges(app, postgres, referral, settings)
     _serve_books(app, postgres, referral, settings)
     app.relay(postgres)
+    app.consume(subscriptions(EventLogServiceStub(app.channel("referral"))))
     app.jobs(all_jobs(postgres, app.clock, settings))
+    app.jobs([erasure.reporting(postgres, ReferralAdminServiceStub(app.channel("referral")))], "reports")
     app.run(Auditor(postgres, app.clock).run, "auditor")
 
 
@@ -53,6 +58,7 @@ def _serve_charges(
         quiet=distribution.QUIET,
     )
     app.run(attributions.run, "attribution")
+    app.run(attributions.forget_erased, "erasures")
     app.run(writer.run, "writer")
     ingestion = Ingestion(postgres, app.clock, finalizer)
     charges = ChargesConsumer(ingestion, app.settings.kafka_bootstrap, replication=app.settings.kafka_replication)

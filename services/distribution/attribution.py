@@ -4,11 +4,12 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import asyncpg
 import grpc
 
-from libs import telemetry
+from libs import erasure, telemetry
 from libs.postgres import FAULTS, Postgres
 from libs.refusals import Unavailable
 from libs.timestamps import to_datetime
@@ -22,6 +23,7 @@ from services.distribution.store.attributions import Copy
 
 _ASK_MAX = 500
 _WAITING_MAX = 10_000
+_ERASURES_EVERY_S = 1.0
 
 _log = telemetry.logger(__name__)
 
@@ -34,7 +36,10 @@ class _Miss(NamedTuple):
 
 
 class Attributions:
-    """What is known of payers, and how the rest is learnt. Decided once and immutable, so it is kept without expiry."""
+    """What is known of payers, and how the rest is learnt.
+
+    Decided once and immutable, so it is kept without expiry, until the account is erased.
+    """
 
     def __init__(self, postgres: Postgres, referral: referral_pb2_grpc.ReferralServiceStub, settings: Settings) -> None:
         self._postgres = postgres
@@ -43,6 +48,7 @@ class Attributions:
         self._known_max = settings.attribution_cache_max
         self._wait_seconds = settings.attribution_wait_seconds
         self._known: dict[str, Attribution] = {}
+        self._erased: frozenset[str] = frozenset()
         self._misses: deque[_Miss] = deque()
         self._work = asyncio.Event()
         self.known = self._known.get
@@ -72,6 +78,27 @@ class Attributions:
                 await self._resolve([miss for miss in misses if not miss.found.done()])
         finally:
             _fail(self._misses, refusals.LedgerUnreachable)
+
+    async def forget_erased(self) -> None:
+        """Drop from memory who is erased, until cancelled; all of it while the database does not say who that is."""
+        while True:
+            try:
+                async with self._postgres.connection() as connection:
+                    recent = await erasure.recent(connection)
+            except (*FAULTS, asyncpg.PostgresError) as fault:
+                _log.warning("erasures: the database is away", fault=type(fault).__name__)
+                self._known.clear()
+            else:
+                self._forget(recent)
+            await asyncio.sleep(_ERASURES_EVERY_S)
+
+    def _forget(self, recent: set[UUID]) -> None:
+        erased = frozenset(map(str, recent))
+        news, self._erased = erased - self._erased, erased
+        if news:
+            gone = [account_id for account_id, known in self._known.items() if known.payer_ref in news]
+            for account_id in gone:
+                del self._known[account_id]
 
     async def _resolve(self, misses: Sequence[_Miss]) -> None:
         try:
@@ -119,10 +146,13 @@ class Attributions:
             await attributions.keep(connection, copies)
         self._remember(copies.items())
         self._answer(misses, "referral")
-        _fail(misses, refusals.AttributionUnreachable)  # whoever the answer left out
+        # Whoever the answer left out, or was erased meanwhile: asked again, it is somebody new.
+        _fail(misses, refusals.AttributionUnreachable)
 
     def _remember(self, copies: Iterable[tuple[str, Copy]]) -> None:
         for account_id, copy in copies:
+            if copy.account_ref in self._erased:
+                continue
             window_end = shares.months_later(copy.registered_at, self._months)
             self._known[account_id] = Attribution(copy.account_ref, copy.referrer_ref, copy.registered_at, window_end)
         while len(self._known) > self._known_max:

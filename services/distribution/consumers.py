@@ -1,4 +1,4 @@
-"""Door 2, the broker: billing's charges on billing.charges.v1, beside its calls and with the same result.
+"""Door 2, the broker: billing's charges on billing.charges.v1, beside its calls and with the same result; erasures.
 
 Offsets are told to the broker only after everything before them is written. What it brings again, after a crash or a
 rebalance, is a replay like any other.
@@ -14,21 +14,32 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
+from libs import erasure
 from libs.consumer import Lanes, connected
+from libs.inbox import Subscription
 from libs.kafka import stopped
 from libs.outbox import topic_of
 from libs.telemetry import logger
 from protos.distribution.v1.ingestion_pb2 import BillingCharge
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
+from protos.referral.v1.events_pb2 import AccountErased
+from services.distribution.commands import erasing
 from services.distribution.commands.ingestion import Incoming, Ingestion, read
 from services.distribution.store.ingestion import Place
 
 log = logger(__name__)
 
-GROUP: Final = "distribution"
+GROUP: Final = "distribution-charges"
+"""Not the group of the subscriptions: a rebalance of one is none of the other."""
 
 _TOPIC: Final = topic_of(BillingCharge)
 _LOOK_EVERY_S = 15.0
 _WAIT_MAX_S = 5.0
+
+
+def subscriptions(referral: EventLogServiceStub) -> tuple[Subscription[AccountErased], ...]:
+    """What distribution listens to, and whom it asks for what it missed."""
+    return (erasure.subscription(erasing.erase, referral),)
 
 
 class ChargesConsumer:

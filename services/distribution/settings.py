@@ -26,6 +26,9 @@ class Settings(Base):
     billing_enabled: bool = environ.var("1", converter=flag, help="Off: every Finalize is refused.")
     payouts_enabled: bool = environ.var("1", converter=flag, help="Off: no payout is held or burned.")
     attribution_window_months: int = environ.var("12", converter=whole(1, 120))
+    binding_retention_months: int = environ.var(
+        "24", converter=whole(0, 1200), help="How long after its window a binding is kept; the same as referral's."
+    )
     attribution_cache_max: int = environ.var("200000", converter=whole(1, 10_000_000))
     attribution_wait_seconds: float = environ.var("2", converter=seconds(0.05, 30))
     settlement_delay_seconds: int = environ.var("172800", converter=whole(0, 86_400 * 60))

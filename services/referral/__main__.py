@@ -2,10 +2,16 @@
 
 from pathlib import Path
 
+from libs.rpc.unserved import unserved
 from libs.service import App, run
+from protos.distribution.v1.campaigns_pb2_grpc import CampaignsServiceStub
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
-from services.referral import servicer
-from services.referral.jobs import all_jobs
+from services.referral.commands.budgets import Budgets
+from services.referral.commands.granting import Granting
+from services.referral.consumers import subscriptions
+from services.referral.jobs import all_jobs, bonus_jobs
+from services.referral.servicer import admin, referral, share
 from services.referral.settings import Settings
 
 
@@ -13,27 +19,31 @@ async def wire(app: App) -> None:
     """Ties the doors of referral to its database."""
     settings = Settings.read()
     postgres = await app.open_postgres("referral", Path(__file__).parent / "migrations")
+    campaigns = CampaignsServiceStub(app.channel("distribution"))
+    budgets = Budgets(postgres, app.clock, campaigns)
     app.serve(
         referral_pb2_grpc.add_ReferralServiceServicer_to_server,
-        servicer.ReferralServicer(postgres, app.clock, settings),
+        referral.ReferralServicer(postgres, app.clock, settings, budgets),
         "creator.referral.v1.ReferralService",
-        servicer.CALLERS,
-        quiet=servicer.QUIET,
+        referral.CALLERS,
+        quiet=referral.QUIET,
     )
     app.serve(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        servicer.admin,
+        unserved(admin.ReferralAdminServicer, "Not served yet; nothing was changed.")(postgres, app.clock, settings),
         "creator.referral.v1.ReferralAdminService",
-        servicer.ADMIN_CALLERS,
+        admin.CALLERS,
     )
     app.serve(
         share_pb2_grpc.add_ShareServiceServicer_to_server,
-        servicer.share,
+        share.ShareServicer(postgres, app.clock, settings),
         "creator.referral.v1.ShareService",
-        servicer.SHARE_CALLERS,
+        share.CALLERS,
     )
     app.relay(postgres)
+    app.consume(subscriptions(app.clock, settings.bonus_terms, EventLogServiceStub(app.channel("distribution"))))
     app.jobs(all_jobs(postgres, settings))
+    app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), app.clock, settings), "bonuses")
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from libs.periods import read_period
 from protos.distribution.v1 import campaigns_pb2 as pb
 from services.distribution.commands import budgets, burning, campaigns, grants, score_pool, staged
 from services.distribution.model.campaigns import CampaignType, Grant, Order, Wanted
-from services.distribution.rules.score_pool import read_period
 from tests.conftest import Database
 from tests.support.campaigns import REFERRAL, Campaigns, campaigns_running, grant, ref
 from tests.support.cuts import LOST, cut

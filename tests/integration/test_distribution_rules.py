@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import asyncpg
@@ -306,11 +306,70 @@ async def test_the_database_itself_keeps_the_order(
 async def test_of_many_operators_one_decides(rules: Governance) -> None:
     await rules.propose()
     await rules.submit(2)
-    calls = [rules.approve(2, f"operator-{number}") for number in range(16)]
-    calls += [rules.reject(2, f"operator-{number}") for number in range(16)]
-    said = await asyncio.gather(*(refusal(call) for call in calls))
+    said = await asyncio.gather(*(refusal(rules.approve(2, f"operator-{number}")) for number in range(32)))
     assert sorted(said) == [""] + ["RULE_STATE_WRONG"] * 31
     assert [row[0] for row in await rules.acts()] == [3, 2, 1]
+
+
+async def test_of_approvals_and_rejections_at_once_the_last_word_is_one_rejection(rules: Governance) -> None:
+    """A rule may still be rejected after it was approved, and not approved after it was rejected."""
+    await rules.propose()
+    await rules.submit(2)
+    calls = [call(2, f"operator-{number}") for number in range(16) for call in (rules.approve, rules.reject)]
+    said = await asyncio.gather(*(refusal(call) for call in calls))
+    rejections, approvals = said[1::2].count(""), said[::2].count("")
+    assert (rejections, approvals) in {(1, 0), (1, 1)}
+    assert set(said) == {"", "RULE_STATE_WRONG"}
+    assert [row[3] for row in await rules.acts()][:1] == ["REJECTED"]
+    assert len(await rules.acts()) == 2 + rejections + approvals
+
+
+async def test_the_same_approval_sent_many_times_at_once_is_one(rules: Governance) -> None:
+    kill = await rules.kill()
+    answers = await asyncio.gather(*(rules.approve(kill.rule_version, request_id="once") for _ in range(32)))
+    assert all(answer == answers[0] for answer in answers)
+    assert [state for _, state in await rules.told()].count("ACTIVE") == 1
+    assert await rules.active(answers[0].active_from.ToDatetime(UTC)) == kill.rule_version
+
+
+async def test_a_kill_switch_calls_off_what_is_cooling_down(ledger: Ledger, rules: Governance) -> None:
+    """What was agreed before it must not end it unseen, a week later."""
+    cooling, kill = await rules.cooling(), await rules.kill()
+    await rules.approve(kill.rule_version)
+    called_off = await rules.get(cooling)
+    assert (name(called_off.state), called_off.decided_by) == ("REJECTED", "bob")
+    assert (await rules.acts(cooling))[0][2:] == ("COOLING_DOWN", "REJECTED", "bob")
+    assert (await rules.told())[-1] == (cooling, "REJECTED")
+    ledger.clock.advance(WEEK)
+    assert await rules.activate() == 0
+    assert await rules.active() == kill.rule_version
+    after = await rules.cooling()
+    ledger.clock.advance(WEEK)
+    assert await rules.activate() == 1
+    assert await rules.active() == after
+
+
+async def test_replays_next_year_under_new_rules_give_the_first_answer(
+    dsn: str, referral: RunningReferral, ledger: Ledger, rules: Governance
+) -> None:
+    await referral.refer("payer", later(days=-3))
+    sent = [charge(f"charge-{number}", revenue_micro=99 + number) for number in range(20)]
+    first = [(await ledger.finalize(one)).posted for one in sent]
+    await rules.cooling(rates(5000, 0, 0, 10_000))
+    ledger.clock.advance(WEEK)
+    await rules.activate()
+    kill = await rules.kill()
+    await rules.approve(kill.rule_version)
+    async with ledger_running(dsn, referral) as other:
+        for replica in (ledger, other):
+            replica.clock.advance(timedelta(days=365))
+            again = [await replica.finalize(one) for one in sent]
+            assert all(answer.replayed for answer in again)
+            assert [answer.posted for answer in again] == first
+        assert await other.try_finalize(sent[0]._replace(revenue_micro=1)) == "CHARGE_MISMATCH"
+    # One that was late for a year is split as it would have been then.
+    late = await ledger.finalize(charge("late", revenue_micro=99))
+    assert late.posted.decision == first[0].decision
 
 
 async def test_two_kill_switches_approved_at_once_follow_one_another(rules: Governance) -> None:

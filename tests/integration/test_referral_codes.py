@@ -7,8 +7,8 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from services.referral import rules
 from services.referral.model import CodeState, EndReason
+from services.referral.rules import codes as code_rules
 from tests.conftest import Database
 from tests.support.referral import Referral, opened
 
@@ -38,27 +38,27 @@ async def test_fifty_requests_at_once_make_one_code(referral: Referral) -> None:
 
 
 async def test_an_account_without_a_code_is_told_so(referral: Referral) -> None:
-    with pytest.raises(rules.NoActiveCode):
+    with pytest.raises(code_rules.NoActiveCode):
         await referral.active_code("nobody")
 
 
 async def test_a_vanity_code_is_given_once(referral: Referral) -> None:
     assert await referral.code_of("creator", "goodname") == "goodname"
     assert await referral.code_of("creator", "goodname") == "goodname"
-    with pytest.raises(rules.CodeTaken):
+    with pytest.raises(code_rules.CodeTaken):
         await referral.code_of("another", "goodname")
 
 
 async def test_a_vanity_code_wanted_by_many_at_once_goes_to_one(referral: Referral) -> None:
     wishes = (referral.make_code(f"creator-{number}", "goodname") for number in range(20))
     answers = await asyncio.gather(*wishes, return_exceptions=True)
-    assert sum(isinstance(answer, rules.CodeTaken) for answer in answers) == 19
+    assert sum(isinstance(answer, code_rules.CodeTaken) for answer in answers) == 19
     assert len(await referral.rows("SELECT 1 FROM codes")) == 1
 
 
 async def test_another_name_is_refused_while_a_code_is_active(referral: Referral) -> None:
     await referral.code_of("creator")
-    with pytest.raises(rules.ActiveCodeExists):
+    with pytest.raises(code_rules.ActiveCodeExists):
         await referral.code_of("creator", "goodname")
 
 
@@ -68,7 +68,7 @@ async def test_a_code_that_has_run_out_of_time_frees_the_slot_and_says_so(referr
     assert await referral.try_register("early", old) == "bound"
     referral.clock.advance(MICROSECOND)
     assert await referral.try_register("late", old) == "CODE_EXPIRED"
-    with pytest.raises(rules.NoActiveCode):
+    with pytest.raises(code_rules.NoActiveCode):
         await referral.active_code("creator")
     new, created = await referral.make_code("creator")
     assert created
@@ -83,7 +83,7 @@ async def test_the_end_of_a_code_is_written_down_the_same_by_whoever_meets_it(re
         case "registration":
             assert await referral.try_register("late", code.code) == "CODE_EXPIRED"
         case "owner":
-            with pytest.raises(rules.NoActiveCode):
+            with pytest.raises(code_rules.NoActiveCode):
                 await referral.active_code("creator")
         case "request":
             assert await referral.code_of("creator") != code.code
@@ -108,7 +108,7 @@ async def test_a_used_up_code_frees_the_slot_and_says_so(referral: Referral) -> 
     assert [await referral.try_register(f"referee-{number}", old) for number in range(3)] == [
         "bound", "bound", "CODE_EXHAUSTED",
     ]  # fmt: skip
-    with pytest.raises(rules.NoActiveCode):
+    with pytest.raises(code_rules.NoActiveCode):
         await referral.active_code("creator")
     assert await referral.code_of("creator") != old
 
@@ -117,12 +117,12 @@ async def test_a_retired_code_is_never_issued_again(referral: Referral) -> None:
     old = await referral.code_of("creator", "goodname", lasts=timedelta(days=1))
     referral.clock.advance(timedelta(days=9999))
     for account_id in ("creator", "another"):
-        with pytest.raises(rules.CodeTaken):
+        with pytest.raises(code_rules.CodeTaken):
             await referral.code_of(account_id, old)
 
 
 async def test_a_code_is_not_born_expired(referral: Referral) -> None:
-    with pytest.raises(rules.CodeExpiryInvalid):
+    with pytest.raises(code_rules.CodeExpiryInvalid):
         await referral.code_of("creator", lasts=timedelta(0))
     assert await referral.rows("SELECT 1 FROM codes") == []
 

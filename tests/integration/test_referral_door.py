@@ -12,7 +12,7 @@ from libs import rpc
 from libs.refusals import Code
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
-from services.referral.servicer import CALLERS, ReferralServicer
+from services.referral.servicer.referral import CALLERS, ReferralServicer
 from services.referral.settings import Settings
 from tests.conftest import Database
 from tests.support.referral import START, Referral, opened
@@ -186,11 +186,6 @@ async def test_nobody_calls_what_is_not_theirs(caller: As) -> None:
         await refusal(caller("score").RecordQualifyingAction(referral_pb2.RecordQualifyingActionRequest())),
     ]
     assert {each.code for each in refusals} == {Code.PERMISSION_DENIED}
-
-
-async def test_what_is_not_served_yet_says_so(caller: As) -> None:
-    call = caller("billing").RecordQualifyingAction(referral_pb2.RecordQualifyingActionRequest(account_id="a"))
-    assert (await refusal(call)).code is Code.UNIMPLEMENTED
 
 
 async def test_a_creator_is_told_totals_that_are_exact(referral: Referral, caller: As) -> None:

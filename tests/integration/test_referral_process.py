@@ -16,10 +16,10 @@ import pytest
 from deploy.local.processes import Process, Spec
 from libs import rpc
 from libs.clock import MovableClock
-from libs.refusals import Code
 from libs.timestamps import to_timestamp
 from protos.events.v1 import events_pb2, events_pb2_grpc
-from protos.referral.v1 import admin_pb2, admin_pb2_grpc, referral_pb2, referral_pb2_grpc, share_pb2, share_pb2_grpc
+from protos.referral.v1 import events_pb2 as referral_events
+from protos.referral.v1 import referral_pb2, referral_pb2_grpc, share_pb2, share_pb2_grpc
 from tests.conftest import Database
 from tests.support.brokers import Broker
 
@@ -55,6 +55,7 @@ async def running(
         "KAFKA_BOOTSTRAP": fresh_broker.bootstrap,
         "KAFKA_IDEMPOTENT": "0",
         "DRAIN_WAIT_SECONDS": "0",
+        "DISTRIBUTION_ADDRESS": "127.0.0.1:1",  # nobody is there
     }
     process = Process(Spec("referral", (sys.executable, "-m", "services.referral"), ROOT, lambda: True, told), log)
 
@@ -98,19 +99,27 @@ async def test_a_life_from_code_to_sigterm(running: Running, eventually: Eventua
     assert running.process.exit_code == 0
 
 
-async def test_what_is_not_served_yet_is_refused_by_name(running: Running) -> None:
+async def test_without_distribution_bonuses_wait_and_everything_else_is_answered(running: Running) -> None:
     referral = referral_pb2_grpc.ReferralServiceStub(running.channel)
-    admin = admin_pb2_grpc.ReferralAdminServiceStub(running.channel)
+    made = await referral.CreateCode(referral_pb2.CreateCodeRequest(account_id="creator"))
+    now = to_timestamp(running.clock.now())
+    await referral.Register(
+        referral_pb2.RegisterRequest(account_id="referee", code=made.code.code, account_created_at=now)
+    )
+    acted = await referral.RecordQualifyingAction(
+        referral_pb2.RecordQualifyingActionRequest(
+            account_id="referee",
+            kind=referral_events.QUALIFYING_ACTION_KIND_DNFT_MINT,
+            action_id="mint",
+            paid_micro=1_000_000,
+            occurred_at=now,
+        )
+    )
+    assert acted.bonus_state == referral_events.BONUS_STATE_PENDING
     share = share_pb2_grpc.ShareServiceStub(running.channel)
-    for call in (
-        referral.RecordQualifyingAction(referral_pb2.RecordQualifyingActionRequest(account_id="a")),
-        admin.RevokeCode(admin_pb2.RevokeCodeRequest()),
-        share.GetShareCard(share_pb2.GetShareCardRequest()),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call
-        refusal = rpc.refusal_of(refused.value)
-        assert (refusal.code, refusal.reason) == (Code.UNIMPLEMENTED, "NOT_SERVED_YET")
+    card = await share.GetShareCard(share_pb2.GetShareCardRequest(account_id="creator"))
+    assert card.code == made.code.code
+    assert await running.rows("SELECT state, budget FROM bonuses") == [("pending", "asked")]
 
 
 async def published(running: Running) -> bool:

@@ -124,6 +124,7 @@ class World:
         elif self.expect(said, version, "PENDING_APPROVAL"):
             if version in self.kills:
                 self.put_in_force(version)
+                self.states |= {each: "REJECTED" for each, state in self.states.items() if state == "COOLING_DOWN"}
             else:
                 self.states[version] = "COOLING_DOWN"
                 self.cooled[version] = self.clock.now() + WEEK

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.refusals import Refusal
-from services.referral import rules
+from services.referral.rules import codes as code_rules
 from tests.conftest import Database
 from tests.support.referral import Referral, opened
 
@@ -175,7 +175,7 @@ async def test_referral_lives_as_a_dict_would(referral: Referral, steps: list[tu
 @given(vanity=st.text(max_size=15), expires=st.none(), max_uses=st.integers(-(2**63), 2**63 - 1))
 def test_any_wish_is_either_refused_with_a_reason_or_fits_the_table(vanity: str, expires: None, max_uses: int) -> None:
     try:
-        wish = rules.check_wish(vanity, expires, max_uses)
+        wish = code_rules.check_wish(vanity, expires, max_uses)
     except Refusal as refusal:
         field = refusal.data["field"]
     else:

@@ -24,8 +24,7 @@ from services.distribution.servicer import distribution, ledger
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 from services.distribution.writer.ticket import Outcome
-from services.referral import servicer as referral_servicer
-from services.referral.settings import Settings as ReferralSettings
+from services.referral.servicer import referral as referral_servicer
 from tests.support import referral as referrals
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -163,7 +162,7 @@ class _Servicer(referral_servicer.ReferralServicer):
 async def referral_running(dsn: str) -> AsyncIterator[RunningReferral]:
     async with referrals.opened(dsn) as commands:
         server = _server("referral")
-        servicer = _Servicer(commands.postgres, commands.clock, ReferralSettings.read({}))
+        servicer = _Servicer(commands.postgres, commands.clock, referrals.settings())
         running = RunningReferral(commands, server)
         servicer.running = running
         server.add(
@@ -192,7 +191,7 @@ async def ledger_running(dsn: str, referral: RunningReferral, **changed: str) ->
         finalizer = Finalizer(clock, attributions, writer, own)
         _serve(server, postgres, clock, finalizer, own, stub)
         async with (
-            _running(attributions.run, writer.run) as stop,
+            _running(attributions.run, attributions.forget_erased, writer.run) as stop,
             _serving(server),
             rpc.channel(f"127.0.0.1:{server.port}", caller="billing") as billing,
             rpc.channel(f"127.0.0.1:{server.port}", caller="gateway") as gateway,

@@ -11,8 +11,14 @@ from libs.refusals import Refusal
 from protos.referral.v1 import events_pb2
 from services.referral.commands import attribution, codes, registration
 from services.referral.model import Attribution, Code, CodeWish, Limits, Registered, SignUp
+from services.referral.settings import Settings
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+KEYS = {"FINGERPRINT_KEY": "a development key of some length", "RISK_HASH_KEY": "another key of some length"}
+
+
+def settings(**changed: str) -> Settings:
+    return Settings.read(KEYS | changed)
 
 
 class Referral:

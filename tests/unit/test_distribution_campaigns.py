@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from libs import periods
 from libs.refusals import Refusal
 from services.distribution.model.campaigns import Grant, Lot, StagedLot
 from services.distribution.rules import credits as credit_rules
@@ -53,20 +54,20 @@ def test_slices_are_summed_by_pool() -> None:
     ],
 )
 def test_a_period_is_a_month_or_an_iso_week(name: str, first: date, after: date) -> None:
-    assert score_pool.read_period(name) == (name, first, after)
+    assert periods.read_period(name) == (name, first, after)
 
 
 @pytest.mark.parametrize("name", ["", "2026", "2026-13", "2025-W53", "9999-12", "2026-W", "2026-11 ", "+026-11"])
 def test_nothing_else_is_a_period(name: str) -> None:
-    with pytest.raises(score_pool.PeriodInvalid):
-        score_pool.read_period(name)
+    with pytest.raises(periods.PeriodInvalid):
+        periods.read_period(name)
 
 
 def test_a_period_is_over_at_the_first_instant_after_it() -> None:
-    november = score_pool.read_period("2026-11")
-    score_pool.check_over(november, datetime(2026, 12, 1, tzinfo=UTC))
-    with pytest.raises(score_pool.PeriodNotOver):
-        score_pool.check_over(november, datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC))
+    november = periods.read_period("2026-11")
+    periods.check_over(november, datetime(2026, 12, 1, tzinfo=UTC))
+    with pytest.raises(periods.PeriodNotOver):
+        periods.check_over(november, datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from libs.refusals import Refusal
-from services.referral import rules
 from services.referral.model import (
     Code,
     CodeState,
@@ -22,6 +21,9 @@ from services.referral.model import (
     SignUp,
     Standing,
 )
+from services.referral.rules import accounts as account_rules
+from services.referral.rules import codes as code_rules
+from services.referral.rules import registration as registration_rules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -46,7 +48,7 @@ def ended(state: CodeState, reason: EndReason) -> Code:
 
 def reason_of(given: Facts, account_created_at: datetime | None = NOW) -> str | None:
     try:
-        rules.check_registration(given, account_created_at, now=NOW, limits=LIMITS)
+        registration_rules.check_registration(given, account_created_at, now=NOW, limits=LIMITS)
     except Refusal as refusal:
         return refusal.reason
     return None
@@ -119,20 +121,20 @@ def test_an_account_binds_within_24_hours_of_its_creation(created: datetime | No
 
 def test_a_code_ends_at_the_instant_it_expires_whoever_notices_when() -> None:
     code = replace(CODE, expires_at=NOW)
-    assert rules.ended_by_time(code, NOW - MICROSECOND) is code
-    at_once = rules.ended_by_time(code, NOW)
+    assert code_rules.ended_by_time(code, NOW - MICROSECOND) is code
+    at_once = code_rules.ended_by_time(code, NOW)
     assert (at_once.state, at_once.ended_at, at_once.end_reason) == (CodeState.EXPIRED, NOW, EndReason.TIME)
-    assert rules.ended_by_time(code, NOW + timedelta(days=1)) == at_once
-    assert rules.ended_by_time(CODE, NOW + timedelta(days=9999)) is CODE
+    assert code_rules.ended_by_time(code, NOW + timedelta(days=1)) == at_once
+    assert code_rules.ended_by_time(CODE, NOW + timedelta(days=9999)) is CODE
 
 
 def test_the_last_use_ends_a_code() -> None:
     code = replace(CODE, max_uses=2)
-    once = rules.used(code, NOW)
+    once = code_rules.used(code, NOW)
     assert (once.uses, once.state) == (1, CodeState.ACTIVE)
-    twice = rules.used(once, NOW)
+    twice = code_rules.used(once, NOW)
     assert (twice.uses, twice.state, twice.end_reason) == (2, CodeState.EXPIRED, EndReason.USES)
-    assert rules.used(CODE, NOW).state is CodeState.ACTIVE
+    assert code_rules.used(CODE, NOW).state is CodeState.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -147,12 +149,12 @@ def test_the_last_use_ends_a_code() -> None:
     ],
 )
 def test_a_typed_code_is_made_fit_to_be_looked_up_and_logged(typed: str, read: str) -> None:
-    assert rules.typed_code(typed) == read
+    assert code_rules.typed_code(typed) == read
 
 
 @pytest.mark.parametrize("vanity", ["goodname", "GoodName", "12345678", "abcdefghijkl", "iloverouge"])
 def test_a_vanity_code_is_8_to_12_letters_and_digits_in_lower_case(vanity: str) -> None:
-    assert rules.check_wish(vanity, None, 0) == CodeWish(vanity=vanity.lower())
+    assert code_rules.check_wish(vanity, None, 0) == CodeWish(vanity=vanity.lower())
 
 
 @pytest.mark.parametrize(
@@ -160,8 +162,8 @@ def test_a_vanity_code_is_8_to_12_letters_and_digits_in_lower_case(vanity: str) 
     ["short12", "abcdefghijklm", "with-dash", "with space", "übercode", "a" * 10_000, "\N{KELVIN SIGN}elvin1234"],
 )
 def test_another_vanity_code_is_refused(vanity: str) -> None:
-    with pytest.raises(rules.VanityCodeInvalid) as refused:
-        rules.check_wish(vanity, None, 0)
+    with pytest.raises(code_rules.VanityCodeInvalid) as refused:
+        code_rules.check_wish(vanity, None, 0)
     assert refused.value.data == {"field": "vanity_code"}
 
 
@@ -169,28 +171,28 @@ def test_another_vanity_code_is_refused(vanity: str) -> None:
     "vanity", ["arrakis2026", "theadmin1", "supp0rt24", "OFFICIA1x", "1treasury", "adm1nteam", "nowpayments"]
 )
 def test_a_vanity_code_that_could_pass_for_the_platform_is_refused(vanity: str) -> None:
-    with pytest.raises(rules.VanityCodeReserved):
-        rules.check_wish(vanity, None, 0)
+    with pytest.raises(code_rules.VanityCodeReserved):
+        code_rules.check_wish(vanity, None, 0)
 
 
-@pytest.mark.parametrize("max_uses", [-1, rules.MAX_USES + 1])
+@pytest.mark.parametrize("max_uses", [-1, code_rules.MAX_USES + 1])
 def test_a_limit_of_uses_out_of_bounds_is_refused(max_uses: int) -> None:
-    with pytest.raises(rules.CodeMaxUsesInvalid):
-        rules.check_wish("", None, max_uses)
+    with pytest.raises(code_rules.CodeMaxUsesInvalid):
+        code_rules.check_wish("", None, max_uses)
 
 
 def test_a_code_is_not_born_expired() -> None:
-    rules.check_expiry(None, NOW)
-    rules.check_expiry(NOW + MICROSECOND, NOW)
-    with pytest.raises(rules.CodeExpiryInvalid):
-        rules.check_expiry(NOW, NOW)
+    code_rules.check_expiry(None, NOW)
+    code_rules.check_expiry(NOW + MICROSECOND, NOW)
+    with pytest.raises(code_rules.CodeExpiryInvalid):
+        code_rules.check_expiry(NOW, NOW)
 
 
 def test_asking_for_the_active_code_in_any_way_but_by_another_name_is_fine() -> None:
-    rules.check_same_code(CODE, CodeWish())
-    rules.check_same_code(CODE, CodeWish(vanity=CODE.code))
-    with pytest.raises(rules.ActiveCodeExists):
-        rules.check_same_code(CODE, CodeWish(vanity="somethingelse"))
+    code_rules.check_same_code(CODE, CodeWish())
+    code_rules.check_same_code(CODE, CodeWish(vanity=CODE.code))
+    with pytest.raises(code_rules.ActiveCodeExists):
+        code_rules.check_same_code(CODE, CodeWish(vanity="somethingelse"))
 
 
 def test_a_random_code_is_ten_characters_that_nobody_mistakes() -> None:
@@ -200,43 +202,43 @@ def test_a_random_code_is_ten_characters_that_nobody_mistakes() -> None:
         drawn.append(alphabet)
         return alphabet[len(drawn) - 1]
 
-    assert rules.draw_code(choose) == "0123456789"
+    assert code_rules.draw_code(choose) == "0123456789"
     assert set(drawn) == {"0123456789abcdefghjkmnpqrstuvwxyz"}
 
 
 @pytest.mark.parametrize("account_id", ["a", "x" * 128, "user:1|@ ~!"])
 def test_an_account_id_is_up_to_128_printable_ascii_characters(account_id: str) -> None:
-    assert rules.check_account_id(account_id) == account_id
+    assert account_rules.check_account_id(account_id) == account_id
 
 
 @pytest.mark.parametrize("account_id", ["", "x" * 129, "a\nb", "tab\t", "é", "\0", "trailing\n"])
 def test_another_account_id_is_refused_and_its_place_is_named(account_id: str) -> None:
-    with pytest.raises(rules.AccountIdInvalid) as refused:
-        rules.check_account_ids(["fine", account_id])
+    with pytest.raises(account_rules.AccountIdInvalid) as refused:
+        account_rules.check_account_ids(["fine", account_id])
     assert refused.value.data == {"field": "account_ids[1]"}
 
 
 def test_repeated_ids_are_answered_once_in_the_order_asked() -> None:
-    assert rules.check_account_ids(["b", "a", "b", "c", "a"]) == ["b", "a", "c"]
+    assert account_rules.check_account_ids(["b", "a", "b", "c", "a"]) == ["b", "a", "c"]
 
 
 def test_more_than_500_accounts_are_refused() -> None:
-    assert len(rules.check_account_ids([f"a{index}" for index in range(500)])) == 500
-    with pytest.raises(rules.TooManyAccounts):
-        rules.check_account_ids(["a"] * 501)
+    assert len(account_rules.check_account_ids([f"a{index}" for index in range(500)])) == 500
+    with pytest.raises(account_rules.TooManyAccounts):
+        account_rules.check_account_ids(["a"] * 501)
 
 
 @pytest.mark.parametrize(
     ("channel", "tag"), [("", None), ("discord", "discord"), ("x_ads-2026", "x_ads-2026"), ("a" * 32, "a" * 32)]
 )
 def test_a_channel_is_a_short_tag_or_nothing(channel: str, tag: str | None) -> None:
-    assert rules.check_channel(channel) == tag
+    assert registration_rules.check_channel(channel) == tag
 
 
 @pytest.mark.parametrize("channel", ["Discord", "a b", "a" * 33, "é", "a\n"])
 def test_another_channel_is_refused(channel: str) -> None:
-    with pytest.raises(rules.ChannelInvalid):
-        rules.check_channel(channel)
+    with pytest.raises(registration_rules.ChannelInvalid):
+        registration_rules.check_channel(channel)
 
 
 @pytest.mark.parametrize(
@@ -244,12 +246,12 @@ def test_another_channel_is_refused(channel: str) -> None:
     [
         (Registered(already_bound=False, registered_at=NOW), Outcome.BOUND, None),
         (Registered(already_bound=True, registered_at=NOW), Outcome.ALREADY_BOUND, None),
-        (rules.CodeExpired(), Outcome.REFUSED, "CODE_EXPIRED"),
+        (code_rules.CodeExpired(), Outcome.REFUSED, "CODE_EXPIRED"),
     ],
 )
 def test_the_log_says_what_came_of_an_attempt_without_an_outside_id(
     answer: Registered | Refusal, outcome: Outcome, reason: str | None
 ) -> None:
-    line = rules.attempt(SignUp("person@example.org", " ABCDEFGH12", NOW, "x"), REFEREE, CODE, answer, NOW)
+    line = registration_rules.attempt(SignUp("person@example.org", " ABCDEFGH12", NOW, "x"), REFEREE, CODE, answer, NOW)
     assert (line.outcome, line.reason, line.code_typed, line.code_ref) == (outcome, reason, "abcdefgh12", CODE.code_ref)
     assert "person" not in repr(line)

@@ -174,7 +174,16 @@ async def _activate(connection: Connection, rule: Proposal, order: Order, now: C
     await _move(connection, active, rules.superseded(active, active_from), order, instant)
     await _move(connection, rule, after, order, instant)
     await store.put_in_force(connection, after, former.margin_floor_bps)
+    if rule.kill_switch:
+        await _call_off(connection, order, instant)
     return after
+
+
+async def _call_off(connection: Connection, order: Order, now: datetime) -> None:
+    """What was agreed before a kill switch must not end it unseen: it takes two operators and a week again."""
+    for rule in await store.cooling_down(connection):
+        rejected = replace(rules.moved(rule, RuleState.REJECTED), decided_by=order.operator_id)
+        await _move(connection, rule, rejected, order, now)
 
 
 async def _move(connection: Connection, before: Proposal, after: Proposal, order: Order, now: datetime) -> None:

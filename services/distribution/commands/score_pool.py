@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from libs.clock import Clock
+from libs.periods import Period, check_over
 from libs.postgres import Postgres, retried
 from services.distribution.commands import posting
 from services.distribution.model import FOUNDATION
-from services.distribution.model.campaigns import Order, Period, ScorePoolFunding
+from services.distribution.model.campaigns import Order, ScorePoolFunding
 from services.distribution.model.ledger import SCORE_REWARDS, TransferKind
 from services.distribution.rules import score_pool as rules
 from services.distribution.store import score_pool as store
@@ -35,7 +36,7 @@ async def fund(postgres: Postgres, clock: Clock, period: Period, order: Order, *
         if earlier := await store.find(connection, period):
             return Funded(earlier, balances[SCORE_REWARDS], replayed=True)
         now = clock.now()
-        rules.check_over(period, now)
+        check_over(period, now)
         net_micro = await store.shares_micro(connection, period) - await store.reversals_micro(connection, period)
         funded_micro = rules.funding(net_micro, funding_bps, balances[FOUNDATION])
         transfer_id = None

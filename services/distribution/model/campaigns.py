@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -182,14 +182,6 @@ class Burn(NamedTuple):
     spent_micro: int
     slices: Sequence[Slice]
     returned: bool
-
-
-class Period(NamedTuple):
-    """A UTC month or ISO week, from its first day to the first day after it."""
-
-    name: str
-    first: date
-    after: date
 
 
 class ScorePoolFunding(NamedTuple):

@@ -8,22 +8,20 @@ from libs.postgres import Postgres
 from libs.rpc.door import Context
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import campaigns_pb2 as pb
-from protos.distribution.v1 import campaigns_pb2_grpc
 from services.distribution.attribution import AccountRefs
-from services.distribution.commands import budgets, burning, campaigns, grants, score_pool, staged
+from services.distribution.commands import budgets, burning, campaigns, grants, staged
 from services.distribution.commands.campaigns import write_campaign
-from services.distribution.model.campaigns import POOLS, Grant, Lot, ScorePoolFunding, StagedGrant
+from services.distribution.model.campaigns import POOLS, Grant, Lot, StagedGrant
 from services.distribution.model.ledger import credits_account
 from services.distribution.rules import campaigns as rules
 from services.distribution.rules import credits as credit_rules
 from services.distribution.rules import grants as grant_rules
 from services.distribution.rules import queries
-from services.distribution.rules import score_pool as pool_rules
+from services.distribution.servicer.score_pool import ScorePool
 from services.distribution.store import accounts
 from services.distribution.store import campaigns as campaign_store
 from services.distribution.store import credits as credit_store
 from services.distribution.store import grants as grant_store
-from services.distribution.store import score_pool as pool_store
 
 _OPERATORS: Final = frozenset({"gateway"})
 _BILLING: Final = frozenset({"billing"})
@@ -58,7 +56,7 @@ QUIET: Final = frozenset({"SpendCredits", "StageGrants"})
 """No log line and no span per call."""
 
 
-class _Campaigns(campaigns_pb2_grpc.CampaignsServiceServicer):
+class _Campaigns(ScorePool):
     """From draft to completion."""
 
     def __init__(
@@ -69,10 +67,8 @@ class _Campaigns(campaigns_pb2_grpc.CampaignsServiceServicer):
         *,
         funding_bps: int,
     ) -> None:
-        self._postgres = postgres
-        self._clock = clock
+        super().__init__(postgres, clock, funding_bps=funding_bps)
         self._account_refs = account_refs
-        self._funding_bps = funding_bps
 
     async def CreateCampaign(self, request: pb.CreateCampaignRequest, context: Context) -> pb.CreateCampaignResponse:
         order = rules.check_order(request.operator_id, request.reason)
@@ -237,25 +233,6 @@ class CampaignsServicer(_Grants):
             next_page_token=found[size - 1].lot_id if len(found) > size else "",
         )
 
-    async def FundScorePool(self, request: pb.FundScorePoolRequest, context: Context) -> pb.FundScorePoolResponse:
-        period = pool_rules.read_period(request.period)
-        order = rules.check_order(request.operator_id, request.reason)
-        funded = await score_pool.fund(self._postgres, self._clock, period, order, funding_bps=self._funding_bps)
-        return pb.FundScorePoolResponse(
-            funding=_write_funding(funded.funding), available_micro=funded.available_micro, replayed=funded.replayed
-        )
-
-    async def ListScorePoolFundings(
-        self, request: pb.ListScorePoolFundingsRequest, context: Context
-    ) -> pb.ListScorePoolFundingsResponse:
-        size, below = pool_rules.check_page(request.page_size, request.page_token)
-        async with self._postgres.connection() as connection:
-            found = await pool_store.list_page(connection, below, size + 1)
-        return pb.ListScorePoolFundingsResponse(
-            fundings=[_write_funding(funding) for funding in found[:size]],
-            next_page_token=str(found[size - 1].number) if len(found) > size else "",
-        )
-
 
 def _read_grants(asked: Iterable[pb.Grant]) -> list[Grant]:
     return [Grant(each.grant_id, each.account_ref, each.amount_micro, each.reservation_id) for each in asked]
@@ -287,14 +264,4 @@ def _write_lot(lot: Lot) -> pb.CreditLot:
         granted_micro=lot.granted_micro,
         remaining_micro=lot.remaining_micro,
         granted_at=to_timestamp(lot.granted_at),
-    )
-
-
-def _write_funding(funding: ScorePoolFunding) -> pb.ScorePoolFunding:
-    return pb.ScorePoolFunding(
-        period=funding.period,
-        net_foundation_micro=funding.net_foundation_micro,
-        funding_bps=funding.funding_bps,
-        funded_micro=funding.funded_micro,
-        funded_at=to_timestamp(funding.funded_at),
     )

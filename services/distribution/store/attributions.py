@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from libs.postgres import Connection
 
@@ -28,7 +29,7 @@ async def find_many(connection: Connection, account_ids: Sequence[str]) -> dict[
 
 
 async def keep(connection: Connection, copies: Mapping[str, Copy]) -> None:
-    """Remember what referral answered; what is there already is the same."""
+    """Remember what referral answered; what is there already is the same, and who is erased is left out."""
     ordered = sorted(copies.items())
     await connection.execute(
         """
@@ -62,3 +63,36 @@ async def keep_ref(connection: Connection, account_id: str, account_ref: str) ->
         account_id,
         account_ref,
     )
+
+
+async def erase(connection: Connection, account_ref: UUID) -> int:
+    """Delete what leads from a surrogate to an account's id; returns how many rows that were."""
+    rows = await connection.fetch(
+        """
+        WITH payer AS (DELETE FROM attributions WHERE account_ref = $1 RETURNING 1),
+        other AS (DELETE FROM account_refs WHERE account_ref = $1 RETURNING 1)
+        SELECT FROM payer UNION ALL SELECT FROM other
+        """,
+        account_ref,
+    )
+    return len(rows)
+
+
+async def unbind(connection: Connection, now: datetime, *, months: int, limit: int) -> int:
+    """Drop the referrer of accounts that were bound so many calendar months ago (UTC); returns how many."""
+    rows = await connection.fetch(
+        """
+        UPDATE attributions SET referrer_ref = NULL
+        WHERE account_id IN (
+            SELECT account_id FROM attributions
+            WHERE referrer_ref IS NOT NULL AND registered_at <= $1
+                AND (registered_at AT TIME ZONE 'UTC') + make_interval(months => $2) <= ($1 AT TIME ZONE 'UTC')
+            ORDER BY registered_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+        )
+        RETURNING 1
+        """,
+        now,
+        months,
+        limit,
+    )
+    return len(rows)

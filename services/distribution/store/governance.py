@@ -159,6 +159,13 @@ async def next_cooled(connection: Connection, now: datetime) -> Proposal | None:
     )
 
 
+async def cooling_down(connection: Connection) -> list[Proposal]:
+    rows = await connection.fetch(
+        f"SELECT {_RULE} FROM rule_proposals WHERE state = 3 ORDER BY rule_version",  # noqa: S608 - constant
+    )
+    return [_rule(row) for row in rows]
+
+
 async def page(connection: Connection, states: Sequence[RuleState], below: int | None, limit: int) -> list[Proposal]:
     """Rules, newest version first."""
     rows = await connection.fetch(

@@ -4,11 +4,12 @@ from datetime import datetime
 
 import asyncpg
 
+from libs.periods import Period
 from libs.postgres import Connection, violated
 from services.distribution.model import FOUNDATION
-from services.distribution.model.campaigns import Order, Period, ScorePoolFunding
+from services.distribution.model.campaigns import Order, ScorePoolFunding
 from services.distribution.model.ledger import TransferKind
-from services.distribution.rules.score_pool import PeriodOverlaps, starts_at
+from services.distribution.rules.score_pool import PeriodOverlaps
 
 _COLUMNS = "number, period, net_foundation_micro, funding_bps, funded_micro, funded_at"
 
@@ -47,8 +48,8 @@ async def reversals_micro(connection: Connection, period: Period) -> int:
         """,
         FOUNDATION,
         int(TransferKind.CLAWBACK),
-        starts_at(period.first),
-        starts_at(period.after),
+        period.starts_at,
+        period.over_at,
     )
     return int(total)
 

@@ -9,15 +9,17 @@ from libs.postgres import Connection, Postgres, retried
 from libs.refusals import Refusal
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2
-from services.referral import metrics, rules
+from services.referral import metrics
 from services.referral.commands.codes import ended_by_time
 from services.referral.model import Code, Facts, Kind, Limits, Registered, Registration, SignUp, Standing
+from services.referral.rules import codes as code_rules
+from services.referral.rules import registration as registration_rules
 from services.referral.store import accounts, codes, registrations, standings
 
 
 @retried
 async def register(postgres: Postgres, clock: Clock, limits: Limits, sign_up: SignUp) -> Registered:
-    """Binds the referee, or says that it is bound already; raises what `rules.check_registration` raises.
+    """Binds the referee, or says that it is bound already; raises what `registration_rules.check_registration` raises.
 
     The line in the attribution log is committed whatever comes of the attempt, which is why a refusal is raised only
     after the transaction.
@@ -39,11 +41,11 @@ async def _attempt(connection: Connection, clock: Clock, limits: Limits, sign_up
         answer: Registered | Refusal = Registered(already_bound=True, registered_at=binding.created_at)
     else:
         # Under the lock of the code its limits hold to the last binding; the time is read after the wait for it.
-        code = await codes.lock(connection, rules.typed_code(sign_up.code))
+        code = await codes.lock(connection, code_rules.typed_code(sign_up.code))
         now = clock.now()
         facts = await _facts(connection, limits, referee_ref, binding, code, now)
         answer = await _decide(connection, limits, sign_up, facts, now)
-    await registrations.insert_attempt(connection, rules.attempt(sign_up, referee_ref, code, answer, now))
+    await registrations.insert_attempt(connection, registration_rules.attempt(sign_up, referee_ref, code, answer, now))
     return answer
 
 
@@ -58,7 +60,9 @@ async def _facts(
     if code is None:
         return Facts(referee_ref, binding, None, Standing.GOOD, 0)
     record = await standings.find(connection, code.owner_ref)
-    recent = await registrations.count_bindings(connection, code.code_ref, rules.velocity_since(now, limits))
+    recent = await registrations.count_bindings(
+        connection, code.code_ref, registration_rules.velocity_since(now, limits)
+    )
     return Facts(referee_ref, binding, await ended_by_time(connection, code, now), record.standing, recent)
 
 
@@ -67,14 +71,14 @@ async def _decide(
 ) -> Registered | Refusal:
     """Binds, or returns the refusal; nothing is written before the last chance to refuse."""
     try:
-        code = rules.check_registration(facts, sign_up.account_created_at, now=now, limits=limits)
+        code = registration_rules.check_registration(facts, sign_up.account_created_at, now=now, limits=limits)
     except Refusal as refusal:
         return refusal
-    registration = rules.registration(facts.referee_ref, code, sign_up.channel, now)
+    registration = registration_rules.registration(facts.referee_ref, code, sign_up.channel, now)
     if not await registrations.insert(connection, registration):
         # The account's lock keeps other registrations out: it was its first charge that came in between.
-        return rules.LockedOrganic()
-    await codes.save(connection, rules.used(code, now))
+        return registration_rules.LockedOrganic()
+    await codes.save(connection, code_rules.used(code, now))
     await outbox.append(connection, _event(registration), key=str(code.owner_ref), occurred_at=now)
     return Registered(already_bound=False, registered_at=now)
 

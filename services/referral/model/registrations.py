@@ -1,36 +1,12 @@
-"""What referral speaks of: codes, registrations, attempts, standings."""
+"""Registrations, attempts and attributions."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-
-class CodeState(StrEnum):
-    """active → expired | revoked."""
-
-    ACTIVE = "active"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-
-
-class EndReason(StrEnum):
-    """Why a code is no longer active: the first two expired it, the others revoked it."""
-
-    TIME = "time"
-    USES = "uses"
-    OWNER = "owner"
-    OPERATOR = "operator"
-
-
-class Standing(StrEnum):
-    """Graduated sanctions, mildest first."""
-
-    GOOD = "good"
-    WARNED = "warned"
-    BONUSES_ON_HOLD = "bonuses_on_hold"
-    SUSPENDED = "suspended"
-    FORFEITED = "forfeited"
+from services.referral.model.codes import Code
+from services.referral.model.standings import Standing
 
 
 class Kind(StrEnum):
@@ -46,31 +22,6 @@ class Outcome(StrEnum):
     BOUND = "bound"
     ALREADY_BOUND = "already_bound"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A referral code; `max_uses` and `expires_at` are None for no limit."""
-
-    code_ref: uuid.UUID
-    code: str
-    owner_ref: uuid.UUID
-    created_at: datetime
-    expires_at: datetime | None = None
-    max_uses: int | None = None
-    uses: int = 0
-    state: CodeState = CodeState.ACTIVE
-    ended_at: datetime | None = None
-    end_reason: EndReason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CodeWish:
-    """What an owner asks of a new code; `vanity` is None for a random one."""
-
-    vanity: str | None = None
-    expires_at: datetime | None = None
-    max_uses: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +86,6 @@ class Attribution:
     account_ref: uuid.UUID
     referrer_ref: uuid.UUID | None
     registered_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StandingRecord:
-    """Standing of an account; revision 0 is the standing nobody ever changed."""
-
-    standing: Standing = Standing.GOOD
-    reason: str = ""
-    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,13 @@ END $$;
 CREATE TRIGGER tier_minutes AFTER INSERT ON distributions REFERENCING NEW TABLE AS charged
     FOR EACH STATEMENT EXECUTE FUNCTION add_tier_minutes();
 
+INSERT INTO tier_minutes (minute, model_tier, revenue_micro, provider_cost_micro, last_finalized_at)
+SELECT date_trunc('minute', finalized_at), model_tier, sum(revenue_micro), sum(provider_cost_micro), max(finalized_at)
+FROM distributions
+WHERE recorded_at > (SELECT max(recorded_at) FROM distributions) - interval '3 hours'
+    AND finalized_at > recorded_at - interval '2 hours'
+GROUP BY 1, 2;
+
 -- Intervals by finalized_at in which referrers earn nothing on a tier. They are loaded with the rules, at one revision.
 CREATE TABLE tier_suspensions (
     suspension_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
