@@ -52,7 +52,7 @@ Erase = Callable[[Connection, UUID, datetime], Awaitable[int]]
 RECENT: Final = timedelta(minutes=10)
 
 _LOCK: Final = 1163022419
-_EVERY: Final = timedelta(seconds=10)
+_EVERY: Final = timedelta(seconds=5)
 _TIMEOUT_S: Final = 5.0
 _PAGE: Final = 200
 # By then every process has looked at `recent`.

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from libs import erasure
 from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
+from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard import consumers, servicer
 from services.leaderboard.board import Board
@@ -32,7 +34,8 @@ async def wire(app: App) -> None:
     subscriptions = consumers.subscriptions(
         EventLogServiceStub(app.channel("referral")), EventLogServiceStub(app.channel("distribution"))
     )
-    app.consume(subscriptions)
+    app.consume([*subscriptions, consumers.erasures(EventLogServiceStub(app.channel("referral")))])
+    app.jobs([erasure.reporting(postgres, ReferralAdminServiceStub(app.channel("referral")))], "reports")
     logs = {subscription.topic.name: subscription.log for subscription in subscriptions}
     app.run(CatchingUp(postgres, app.clock, logs, settings.catching_up_poll_seconds).run, "catching up")
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs import erasure
 from libs.inbox import Received, Subscription
 from libs.postgres import Connection
 from protos.distribution.v1.events_pb2 import ChargesFinalized
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
-from protos.referral.v1.events_pb2 import Registration
+from protos.referral.v1.events_pb2 import AccountErased, Registration
 from services.leaderboard import metrics
-from services.leaderboard.commands import applying
+from services.leaderboard.commands import applying, erasing
 from services.leaderboard.rules.tally import Tally
 
 
@@ -23,6 +24,11 @@ def subscriptions(
         Subscription(Registration, registrations, referral),
         Subscription(ChargesFinalized, charges, distribution),
     )
+
+
+def erasures(referral: EventLogServiceStub) -> Subscription[AccountErased]:
+    """Whom to forget; nothing that a board shows depends on it."""
+    return erasure.subscription(erasing.erase, referral)
 
 
 async def registrations(connection: Connection, events: Sequence[Received[Registration]]) -> None:

@@ -5,12 +5,16 @@ from pathlib import Path
 from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.distribution.v1.campaigns_pb2_grpc import CampaignsServiceStub
+from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
+from protos.distribution.v1.treasury_pb2_grpc import TreasuryServiceStub
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
+from protos.payout.v1.payout_pb2_grpc import PayoutServiceStub
 from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
 from services.referral.commands.budgets import Budgets
+from services.referral.commands.erasure import Erasing
 from services.referral.commands.granting import Granting
 from services.referral.consumers import subscriptions
-from services.referral.jobs import all_jobs, bonus_jobs
+from services.referral.jobs import all_jobs, bonus_jobs, erasure_jobs
 from services.referral.servicer import admin, referral, share
 from services.referral.settings import Settings
 
@@ -21,6 +25,14 @@ async def wire(app: App) -> None:
     postgres = await app.open_postgres("referral", Path(__file__).parent / "migrations")
     campaigns = CampaignsServiceStub(app.channel("distribution"))
     budgets = Budgets(postgres, app.clock, campaigns)
+    erasing = Erasing(
+        postgres,
+        app.clock,
+        PayoutServiceStub(app.channel("payout")),
+        LedgerServiceStub(app.channel("distribution")),
+        TreasuryServiceStub(app.channel("distribution")),
+        settings.request_key,
+    )
     app.serve(
         referral_pb2_grpc.add_ReferralServiceServicer_to_server,
         referral.ReferralServicer(postgres, app.clock, settings, budgets),
@@ -30,7 +42,9 @@ async def wire(app: App) -> None:
     )
     app.serve(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        unserved(admin.ReferralAdminServicer, "Not served yet; nothing was changed.")(postgres, app.clock, settings),
+        unserved(admin.ReferralAdminServicer, "Not served yet; nothing was changed.")(
+            postgres, app.clock, settings, erasing
+        ),
         "creator.referral.v1.ReferralAdminService",
         admin.CALLERS,
     )
@@ -44,6 +58,7 @@ async def wire(app: App) -> None:
     app.consume(subscriptions(app.clock, settings.bonus_terms, EventLogServiceStub(app.channel("distribution"))))
     app.jobs(all_jobs(postgres, settings))
     app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), app.clock, settings), "bonuses")
+    app.jobs(erasure_jobs(erasing, settings), "erasures")
 
 
 if __name__ == "__main__":

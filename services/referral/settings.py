@@ -36,6 +36,9 @@ class Settings(Base):
     account_age_max_seconds: int = environ.var("86400", converter=whole(1, 86_400 * 366))
     account_clock_skew_seconds: int = environ.var("300", converter=whole(0, 86_400))
     attribution_window_months: int = environ.var("12", converter=whole(1, 120))
+    binding_retention_months: int = environ.var(
+        "24", converter=whole(0, 1200), help="How long after its window a binding is kept; the same as distribution's."
+    )
     code_expiry_every_seconds: int = environ.var("60", converter=whole(1, 86_400))
     share_base_url: str = environ.var("http://127.0.0.1:8080/join", help="Sign-up page that a share link leads to.")
     bonus_micro: int = environ.var("5000000", converter=whole(1, 10**15), help="Signup bonus, in micro-USD.")
@@ -85,6 +88,11 @@ class Settings(Base):
     def active_referee(self) -> timedelta:
         """How long after a paid charge a referee counts as active."""
         return timedelta(seconds=self.active_referee_seconds)
+
+    @property
+    def risk_signals(self) -> timedelta:
+        """How long hashes of sign-ups are kept."""
+        return timedelta(seconds=self.risk_signals_seconds)
 
     @property
     def risk_keys(self) -> tuple[Key, ...]:

@@ -96,7 +96,7 @@ _DROP = "ALTER TABLE {} DROP CONSTRAINT {}"
 
 PLANTS = {
     "a micro is lost in a charge": Plant(
-        {"CONSERVATION"},
+        {"CONSERVATION", "BALANCE_SNAPSHOTS"},
         "plain-4",
         (
             _DROP.format("distributions", "distributions_conserved"),
@@ -105,7 +105,7 @@ PLANTS = {
         ),
     ),
     "a micro goes to another party": Plant(
-        {"SPLIT"},
+        {"SPLIT", "BALANCE_SNAPSHOTS"},
         "plain-4",
         (
             (
@@ -176,7 +176,7 @@ PLANTS = {
         ),
     ),
     "a transfer that does not balance": Plant(
-        {"TRANSFERS_BALANCED", "TRANSFER_ENTRIES", "ACCOUNT_BALANCES"},
+        {"TRANSFERS_BALANCED", "TRANSFER_ENTRIES", "ACCOUNT_BALANCES", "BALANCE_SNAPSHOTS"},
         "",
         (
             _DROP.format("transfers", "transfers_balanced"),
@@ -299,6 +299,40 @@ PLANTS = {
             _move("treasury:payout_reserve", -(10**12)),
         ),
     ),
+    "what came back to who had forfeited": Plant(
+        {"FORFEITURES"},
+        "",
+        ("UPDATE payout_hold_states SET forfeit_transfer_id = NULL WHERE state = 5",),
+    ),
+    "a forfeiture that nobody decided": Plant({"FORFEITURES"}, "", ("DELETE FROM forfeitures",)),
+    "what burns are checked against": Plant({"OWED"}, "owed_micro", ("UPDATE owed SET owed_micro = owed_micro - 1",)),
+    "a balance of the past": Plant(
+        {"BALANCE_SNAPSHOTS"},
+        "commons until 2026-03-01",
+        (
+            (
+                "UPDATE balance_snapshots SET balance_micro = balance_micro + 1 WHERE account_id ="
+                " (SELECT account_id FROM accounts WHERE name = 'commons')"
+            ),
+        ),
+    ),
+    "an hour that names another charge": Plant(
+        {"BALANCE_SNAPSHOTS"},
+        ":pending until",
+        ("UPDATE balance_snapshots SET charge_ids[1] = 'forged' WHERE charge_ids IS NOT NULL",),
+    ),
+    "an hour that was cut before its last charge": Plant(
+        {"BALANCE_SNAPSHOTS"},
+        "platform:receipts until",
+        (
+            (
+                "UPDATE balance_snapshots SET charged_micro = charged_micro + 1, balance_micro = balance_micro + 1,"
+                " charges = charges - 1 WHERE account_id ="
+                " (SELECT account_id FROM accounts WHERE name = 'platform:receipts')"
+            ),
+        ),
+    ),
+    "an hour that is gone": Plant({"BALANCE_SNAPSHOTS"}, "", ("DELETE FROM balance_snapshots",)),
     "a lot that was never funded": Plant(
         {"BOUNDED_LIABILITY", "CAMPAIGN_TOTALS", "CREDIT_LOTS", "GRANT_TRANSFERS"},
         "",

@@ -10,11 +10,13 @@ from libs.ids import new_id
 from protos.distribution.v1 import ledger_pb2, treasury_pb2
 from services.distribution.commands import freezes, settling
 from services.distribution.model import Part
+from services.distribution.model.campaigns import Order
 from tests.conftest import Database
 from tests.support.books import assert_books
 from tests.support.distribution import NOW, Ledger, charge, later, ledger_running, referral_running
 
 DELAY, HOLD = timedelta(hours=48), timedelta(days=14)
+ORDER = Order("olga", "FRAUD_CONFIRMED")
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -134,7 +136,7 @@ async def test_forfeiture_takes_pending_and_settled_once_and_gives_the_backing_b
     request = treasury_pb2.ForfeitEarningsRequest(
         request_id=str(new_id()), account_ref=creator, reason="FRAUD_CONFIRMED", operator_id="olga", standing_revision=4
     )
-    answers = await asyncio.gather(*(freezes.forfeit(ledger.postgres, ledger.clock, request) for _ in range(8)))
+    answers = await asyncio.gather(*(freezes.forfeit(ledger.postgres, ledger.clock, request, ORDER) for _ in range(8)))
     assert {(each.pending_micro, each.settled_micro) for each in answers} == {(10_000, 10_000)}
     told = await look(ledger)
     assert (told.reversed_micro, told.pending_micro, told.maturing_micro) == (20_000, 0, 0)
@@ -154,7 +156,7 @@ async def test_forfeiture_racing_with_charges_and_settlement_keeps_the_books(led
     late = [charge(f"late{number}", finalized_at=ledger.clock.now()) for number in range(60)]
     await asyncio.gather(
         settle(ledger),
-        freezes.forfeit(ledger.postgres, ledger.clock, request),
+        freezes.forfeit(ledger.postgres, ledger.clock, request, ORDER),
         *(ledger.finalize(one) for one in late),
     )
     await look(ledger)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 from libs import erasure
@@ -48,7 +49,7 @@ async def test_no_replica_remembers_an_erased_account(database: Database) -> Non
         await erased(one, "payer")
         assert await one.value("SELECT count(*) FROM attributions WHERE account_id = 'payer'") == 0
         for ledger in (one, other):
-            await eventually(lambda each=ledger: forgotten(each), within=5)
+            await eventually(partial(forgotten, ledger), within=5)
             assert await remembered(ledger, "bystander")
 
 

@@ -238,6 +238,45 @@ async def test_a_transfer_is_found_with_all_its_legs(books: Treasury) -> None:
         assert Counter(leg.account_name for leg in charge)[f"creator:{ann}:pending"] == 1
 
 
+async def test_a_transfer_with_very_many_legs_is_read_a_page_at_a_time(books: Treasury) -> None:
+    legs = 10_001
+    async with books.postgres.transaction() as connection:
+        await connection.execute(
+            """
+            INSERT INTO accounts (name, kind)
+            SELECT 'credits:' || number || ':pool', 'credits' FROM generate_series(1, $1) AS number
+            """,
+            legs - 1,
+        )
+        transfer_id = await connection.fetchval(
+            """
+            INSERT INTO transfers (transfer_id, kind, cause_id, recorded_at, account_ids, amounts_micro)
+            SELECT gen_random_uuid(), 14, 'many', $1, array_agg(account_id), array_agg(amount) FROM (
+                SELECT account_id, 7 AS amount FROM accounts WHERE kind = 'credits'
+                UNION ALL SELECT account_id, -70000 FROM accounts WHERE name = 'foundation'
+            ) AS legs RETURNING transfer_id::text
+            """,
+            books.clock.now(),
+        )
+        await connection.execute("UPDATE accounts SET balance_micro = 7 WHERE kind = 'credits'")
+        await connection.execute("UPDATE accounts SET balance_micro = -70000 WHERE name = 'foundation'")
+    seen: list[int] = []
+    token = ""
+    async with served(books) as doors:
+        while True:
+            page = await doors.ledger.GetTransfer(
+                pb.GetTransferRequest(transfer_id=transfer_id, page_size=1000, page_token=token)
+            )
+            assert len(page.entries) <= 1000
+            seen += [each.amount_micro for each in page.entries]
+            token = page.next_page_token
+            if not token:
+                break
+        first = await doors.ledger.GetTransfer(pb.GetTransferRequest(transfer_id=transfer_id))
+        assert len(first.entries) == 200
+    assert (len(seen), sum(seen)) == (legs, 0)
+
+
 async def test_an_account_that_nothing_ever_moved_has_an_empty_past(books: Treasury) -> None:
     async with served(books) as doors:
         at = to_timestamp(NOW)
@@ -271,6 +310,8 @@ async def test_an_account_that_nothing_ever_moved_has_an_empty_past(books: Treas
             "to_time",
         ),
         ("GetTransfer", pb.GetTransferRequest(transfer_id="x"), "transfer_id"),
+        ("GetTransfer", pb.GetTransferRequest(transfer_id=str(uuid.uuid4()), page_size=1001), "page_size"),
+        ("GetTransfer", pb.GetTransferRequest(transfer_id=str(uuid.uuid4()), page_token="-1"), "page_token"),
         ("GetTransfer", pb.GetTransferRequest(transfer_id=str(uuid.uuid4())), ""),
     ],
 )

@@ -14,7 +14,9 @@ from protos.referral.v1 import admin_pb2
 from protos.referral.v1.events_pb2 import AccountErased
 from services.referral.commands import audit, erasure, retention
 from services.referral.commands.erasure import Erasing
+from services.referral.model.erasures import Erasure
 from services.referral.rules.erasure import SERVICES
+from services.referral.store import erasures
 from tests.conftest import Database
 from tests.support.erasing import Elsewhere, asking, erasing
 from tests.support.referral import Referral, opened
@@ -114,9 +116,9 @@ async def test_money_is_forfeited_before_anything_is_forgotten_and_once_whatever
     assert await state(referral, erasure_id) == ("spreading", "")
 
 
-async def due(referral: Referral) -> list[erasure.Erasure]:
+async def due(referral: Referral) -> list[Erasure]:
     async with referral.postgres.connection() as connection:
-        return await erasure.erasures.list_due(connection, referral.clock.now() + timedelta(days=1), limit=10)
+        return await erasures.list_due(connection, referral.clock.now() + timedelta(days=1), limit=10)
 
 
 async def test_a_payout_that_was_asked_for_meanwhile_is_waited_for(referral: Referral) -> None:

@@ -28,12 +28,12 @@ from protos.referral.v1 import (
 from services.referral import consumers
 from services.referral.servicer import admin, share
 from services.referral.servicer.referral import CALLERS, ReferralServicer
-from services.referral.settings import Settings
 from tests.conftest import Database
 from tests.support.bonuses import BONUS, DAY, DOLLAR, Bonuses, bonuses_running
+from tests.support.referral import settings
 
 PURCHASE = events_pb2.QUALIFYING_ACTION_KIND_CREDIT_PURCHASE
-SETTINGS = Settings.read({"SHARE_BASE_URL": "https://creators.example/join"})
+SETTINGS = settings(SHARE_BASE_URL="https://creators.example/join")
 
 
 @dataclass

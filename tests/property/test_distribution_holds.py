@@ -48,10 +48,11 @@ class Person:
 
 @dataclass
 class World:
-    """What should be so. Payouts: rounds of [creator, amount, state, fee]."""
+    """What should be so. Payouts: rounds of [creator, amount, state, fee]; `doomed`: those held when it forfeited."""
 
     people: list[Person] = field(default_factory=lambda: [Person() for _ in range(CREATORS)])
     payouts: dict[int, list[list[int]]] = field(default_factory=dict)
+    doomed: set[tuple[int, int]] = field(default_factory=set)
     reserve: int = 0
     in_flight: int = 0
     sent: int = 0
@@ -100,6 +101,9 @@ class World:
             return "EARNINGS_FROZEN"
         entry[2:] = [to, fee if to is HoldState.COMPLETED else 0]
         self._apply(self.people[who], micro, to, fee)
+        if to in {HoldState.RETURNED, HoldState.FAILED} and (number, turn) in self.doomed:
+            self.people[who].free -= micro
+            self._take(self.people[who], micro)
         return "DONE"
 
     def _apply(self, person: Person, micro: int, to: HoldState, fee: int) -> None:
@@ -124,8 +128,13 @@ class World:
         person = self.people[who]
         taken = person.free + sum(micro for _, micro in (*person.pending, *person.maturing))
         person.pending, person.maturing, person.free = [], [], 0
-        person.reversed += taken
-        self.reserve -= taken
+        self._take(person, taken)
+        for number, rounds in self.payouts.items():
+            self.doomed |= {(number, turn) for turn, each in enumerate(rounds, 1) if each[0] == who}
+
+    def _take(self, person: Person, micro: int) -> None:
+        person.reversed += micro
+        self.reserve -= micro
 
 
 @dataclass

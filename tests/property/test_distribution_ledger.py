@@ -16,6 +16,7 @@ from libs.refusals import Refusal
 from protos.distribution.v1 import treasury_pb2
 from services.distribution.commands import freezes, holds, payments, refunds, settling
 from services.distribution.model import Charge, Part
+from services.distribution.model.campaigns import Order
 from services.distribution.model.holds import HoldState, Move, Wanted
 from services.distribution.model.payments import PaymentState, Report
 from services.distribution.store import earnings
@@ -188,7 +189,7 @@ class World:
             request_id=f"{self.name}-{next(_worlds)}", account_ref=self.refs[who], reason="FRAUD", operator_id="olga"
         )
         for _ in range(2):
-            await freezes.forfeit(self.ledger.postgres, self.ledger.clock, request)
+            await freezes.forfeit(self.ledger.postgres, self.ledger.clock, request, Order("olga", "FRAUD"))
         self.model.forfeit(who)
 
     async def spend(self, payer: int, micro: int) -> None:

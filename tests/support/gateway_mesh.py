@@ -39,7 +39,10 @@ async def meshed(databases: Databases, redis_url: str, directory: Path, **settin
             "KAFKA_BOOTSTRAP": broker.bootstrap,
             "KAFKA_IDEMPOTENT": "0",
             "DISTRIBUTION_ADDRESS": NOWHERE,
+            "PAYOUT_ADDRESS": NOWHERE,
             "PSEUDONYM_KEY": "a key of the tests, long enough",
+            "FINGERPRINT_KEY": "a key of the tests, long enough",
+            "RISK_HASH_KEY": "another key of the tests",
             "BOARD_CACHE_SECONDS": "0",
             "HEADS_POLL_SECONDS": "0.5",
         }

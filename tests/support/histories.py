@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.distribution.commands import payments, refunds, settling
+from services.distribution.commands import closing, payments, refunds, settling
 from services.distribution.model import Part
 from services.distribution.model.holds import HoldState
 from services.distribution.model.payments import PaymentState, Report
@@ -42,6 +42,7 @@ async def lived(ledger: Ledger, campaigns: Campaigns) -> History:
     await ledger.finalize(maturing)
     ledger.clock.advance(DELAY + timedelta(hours=1))
     await settling.settle(ledger.postgres, ledger.clock.now(), delay=DELAY, hold=HOLD)
+    await closing.close_hours(ledger.postgres, ledger.clock.now())
     await ledger.finalize(charge("pending", revenue_micro=777_777, finalized_at=ledger.clock.now()))
     return History(ledger, treasury, creator_ref, payout_id)
 
@@ -81,10 +82,15 @@ async def _pay_out(treasury: Treasury) -> str:
 
 
 async def _lose_standing(treasury: Treasury) -> None:
-    creator_ref = await treasury.creator(3_000)
+    creator_ref = await treasury.creator(9_000)
     await treasury.earn(creator_ref, 4_000)
+    returns, fails, stays = [(await treasury.hold(creator_ref, 2_000)).hold for _ in range(3)]
+    await treasury.burn(fails)
     await treasury.freeze(creator_ref)
     await treasury.forfeit(creator_ref)
+    await treasury.move(returns, HoldState.RETURNED)
+    await treasury.move(fails, HoldState.FAILED)
+    assert stays.forfeitures == 0
 
 
 async def _spend_credits(ledger: Ledger, campaigns: Campaigns) -> None:

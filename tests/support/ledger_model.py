@@ -42,6 +42,8 @@ class Creator:
     maturing: list[tuple[datetime, int]] = field(default_factory=list)
     frozen: bool = False
     revision: int = 0
+    doomed: set[str] = field(default_factory=set)
+    """Payouts whose money was held when it forfeited."""
 
 
 class Model:
@@ -175,6 +177,9 @@ class Model:
             self.books["provider:sent"] += micro - fee
             self.books["provider:fees"] += fee
         self.holds[payout] = (who, micro, to)
+        if to in {"returned", "failed"} and payout in creator.doomed:
+            creator.settled -= micro
+            self._forfeit(creator, micro)
         return True
 
     def forfeit(self, who: str) -> None:
@@ -183,6 +188,10 @@ class Model:
         total = pending + creator.settled
         self.pending = {name: share for name, share in self.pending.items() if share.creator != who}
         creator.settled, creator.maturing = 0, []
+        creator.doomed |= {payout for payout, (whose, _, _) in self.holds.items() if whose == who}
+        self._forfeit(creator, total)
+
+    def _forfeit(self, creator: Creator, total: int) -> None:
         creator.reversed += total
         self.books["platform:forfeited"] += total
         self.books["treasury:payout_reserve"] -= total

@@ -18,6 +18,7 @@ from protos.distribution.v1 import events_pb2, ledger_pb2_grpc, treasury_pb2, tr
 from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.commands import freezes, holds, settling
 from services.distribution.model import Attribution, Charge, Decision, Posted, ReferrerOutcome, Row, creator_account
+from services.distribution.model.campaigns import Order
 from services.distribution.model.earnings import Earnings
 from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
 from services.distribution.servicer import ledger, treasury
@@ -98,7 +99,8 @@ class Treasury:
         request = treasury_pb2.ForfeitEarningsRequest(
             request_id=str(uuid.uuid4()), account_ref=creator_ref, reason="FRAUD_CONFIRMED", operator_id="ann"
         )
-        return await freezes.forfeit(self.postgres, self.clock, request)
+        order = Order(request.operator_id, request.reason)
+        return await freezes.forfeit(self.postgres, self.clock, request, order)
 
     async def earnings(self, creator_ref: str) -> Earnings:
         async with self.postgres.transaction(readonly=True) as connection:

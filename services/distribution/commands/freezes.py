@@ -8,9 +8,11 @@ from libs.postgres import Connection, Postgres, retried
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import events_pb2, treasury_pb2
 from services.distribution.commands import posting
-from services.distribution.model import OPERATING, PAYOUT_RESERVE, creator_account
-from services.distribution.model.earnings import CreatorState, EarningsChange
-from services.distribution.model.ledger import FORFEITED, TransferKind
+from services.distribution.model import creator_account
+from services.distribution.model.campaigns import Order
+from services.distribution.model.earnings import CreatorState, EarningsChange, Forfeiture
+from services.distribution.model.ledger import TransferKind
+from services.distribution.rules import earnings as rules
 from services.distribution.store import earnings
 
 
@@ -33,9 +35,12 @@ async def set_frozen(
 
 @retried
 async def forfeit(
-    postgres: Postgres, clock: Clock, request: treasury_pb2.ForfeitEarningsRequest
+    postgres: Postgres, clock: Clock, request: treasury_pb2.ForfeitEarningsRequest, order: Order
 ) -> treasury_pb2.ForfeitEarningsResponse:
-    """Takes everything unpaid that is not held for a payout; its backing goes back to operating cash."""
+    """Takes everything unpaid; its backing goes back to operating cash. What is held follows if it comes back.
+
+    Once per request id, for ever: what a creator earns afterwards is not taken by a repeat.
+    """
     creator_ref = request.account_ref
     async with postgres.transaction() as connection:
         earlier = await idempotency.replay(
@@ -47,8 +52,12 @@ async def forfeit(
         )
         if earlier is not None:
             return earlier
-        await earnings.lock_states(connection, [creator_ref])
-        response = await _forfeit(connection, creator_ref, request.request_id, clock.now())
+        state = (await earnings.lock_states(connection, [creator_ref]))[creator_ref]
+        now = clock.now()
+        response = await _forfeit(connection, creator_ref, request.request_id, now)
+        # Counted even where there was nothing to take: what is held now has to come back to nobody.
+        forfeiture = Forfeiture(creator_ref, state.forfeitures + 1, request.request_id, order, response.transfer_id)
+        await earnings.insert_forfeiture(connection, forfeiture, now)
         await idempotency.remember(
             connection, request_id=request.request_id, method="ForfeitEarnings", request=request, response=response
         )
@@ -68,13 +77,7 @@ async def _forfeit(
         connection,
         TransferKind.FORFEIT,
         cause_id,
-        {
-            pending: -balances[pending],
-            settled: -balances[settled],
-            FORFEITED: total_micro,
-            PAYOUT_RESERVE: -total_micro,
-            OPERATING: total_micro,
-        },
+        rules.forfeit_legs(creator_ref, pending_micro=balances[pending], settled_micro=balances[settled]),
         now=now,
     )
     await earnings.forfeit_open(connection, creator_ref, transfer_id, now)

@@ -8,7 +8,10 @@ from services.distribution import metrics
 from services.distribution.commands import posting
 from services.distribution.commands.freezes import tell
 from services.distribution.model import creator_account
+from services.distribution.model.earnings import EarningsChange
 from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
+from services.distribution.model.ledger import TransferKind
+from services.distribution.rules import earnings as earnings_rules
 from services.distribution.rules import holds as rules
 from services.distribution.rules import treasury as treasury_rules
 from services.distribution.store import earnings, treasury
@@ -36,7 +39,7 @@ async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabl
             rules.legs(wanted.creator_ref, wanted.amount_micro, move),
             now=now,
         )
-        hold = await store.insert(connection, wanted, transfer_id, now)
+        hold = await store.insert(connection, wanted, transfer_id, now, forfeitures=state.forfeitures)
         await _tell(connection, hold, str(transfer_id))
     metrics.HOLDS.labels(HoldState.HELD.name).inc()
     return Answered(hold, replayed=False)
@@ -58,9 +61,12 @@ async def move_hold(
         if burns:
             rules.check_not_frozen(state)
             # A burn takes the same from what is owed as from the reserve, so it cannot make the reserve short: this
-            # finds one that is short already. Summed up before the reserve is locked: charges wait for that row.
-            treasury_rules.check_covered(await treasury.coverage(connection))
-        moved = await _move(connection, hold, move, clock.now())
+            # finds one that is short already.
+            treasury_rules.check_covered(*await treasury.reserve_and_owed(connection))
+        if rules.is_forfeited(hold, state, move.to):
+            moved = await _move_to_nobody(connection, hold, move, clock.now())
+        else:
+            moved = await _move(connection, hold, move, clock.now())
     metrics.HOLDS.labels(move.to.name).inc()
     return Answered(moved, replayed=False)
 
@@ -86,6 +92,37 @@ async def _move(connection: Connection, hold: Hold, move: Move, now: datetime) -
     if paid_out_micro := rules.paid_out_micro(hold.amount_micro, move.to):
         await earnings.add_totals(connection, hold.creator_ref, paid_out_micro=paid_out_micro)
     await _tell(connection, moved, str(transfer_id))
+    return moved
+
+
+async def _move_to_nobody(connection: Connection, hold: Hold, move: Move, now: datetime) -> Hold:
+    """Money that its creator forfeited while it was held comes back, and goes on at once.
+
+    Both transfers are posted together: their accounts are locked in one order.
+    """
+    creator_ref, amount_micro = hold.creator_ref, hold.amount_micro
+    transfer_id, forfeit_transfer_id = await posting.post_many(
+        connection,
+        [
+            posting.Posting(rules.kind(move.to), hold.payout_id, rules.legs(creator_ref, amount_micro, move)),
+            posting.Posting(
+                TransferKind.FORFEIT,
+                hold.payout_id,
+                earnings_rules.forfeit_legs(creator_ref, pending_micro=0, settled_micro=amount_micro),
+            ),
+        ],
+        now=now,
+    )
+    moved = await store.move(connection, hold, move, transfer_id, now, forfeit_transfer_id=forfeit_transfer_id)
+    await earnings.add_totals(
+        connection,
+        creator_ref,
+        paid_out_micro=rules.paid_out_micro(amount_micro, move.to),
+        reversed_micro=amount_micro,
+    )
+    await _tell(connection, moved, str(transfer_id))
+    change, forfeited_id = EarningsChange.FORFEITED, str(forfeit_transfer_id)
+    await tell(connection, creator_ref, change, amount_micro, forfeited_id, hold.payout_id, now)
     return moved
 
 

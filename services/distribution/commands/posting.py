@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.ids import new_id
 from libs.postgres import Connection
+from services.distribution.model import AccountKind
 from services.distribution.model.ledger import TransferKind, kind_of
 from services.distribution.store import transfers
+
+_OWED: Final = frozenset({AccountKind.CREATOR_SETTLED, AccountKind.CREATOR_HELD})
 
 
 class Posting(NamedTuple):
@@ -50,6 +53,9 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
         moved.update(transfer.legs)
     await transfers.insert(connection, made, recorded_at=now)
     await transfers.move(connection, moved)
+    owed_micro = sum(moved[ids[name]] for name in names if kind_of(name) in _OWED)
+    if owed_micro:
+        await transfers.add_owed(connection, owed_micro)
     return [transfer.transfer_id for transfer in made]
 
 

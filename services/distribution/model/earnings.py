@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
+from services.distribution.model.campaigns import Order
+
 
 class EarningsChange(IntEnum):
     """Moves between the buckets; numbered as in the API."""
@@ -50,6 +52,7 @@ class CreatorState:
     paid_out_micro: int = 0
     reversed_micro: int = 0
     changed_at: datetime | None = None
+    forfeitures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,11 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Forfeited:
-    """What was taken from a creator; `transfer_id` is empty when there was nothing."""
+class Forfeiture:
+    """One forfeiture of a creator, counted from 1; `transfer_id` is empty where there was nothing to take."""
 
-    pending_micro: int = 0
-    settled_micro: int = 0
-    transfer_id: str = ""
+    creator_ref: str
+    number: int
+    request_id: str
+    order: Order
+    transfer_id: str

@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The money side of one round of a payout."""
+    """The money side of one round of a payout; `forfeitures` of its creator when it was held."""
 
     payout_id: str
     round: int
@@ -38,6 +38,7 @@ class Hold:
     fee_micro: int
     held_at: datetime
     changed_at: datetime
+    forfeitures: int = 0
 
 
 class Move(NamedTuple):

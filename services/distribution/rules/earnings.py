@@ -4,9 +4,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.refusals import InvalidArgument
+from services.distribution.model import OPERATING, PAYOUT_RESERVE, creator_account
+from services.distribution.model.campaigns import Order
 from services.distribution.model.earnings import Bucket, CreatorState, Earnings, EarningsPart, LockReason
+from services.distribution.model.ledger import FORFEITED
+from services.distribution.rules.texts import is_coded, is_id
 
 PARTS_MAX: Final = 400
+
+
+class ForfeitureOrderInvalid(InvalidArgument):
+    """A forfeiture says who decided it, and why in 1 to 64 capitals, digits and underscores, a capital first."""
+
+
+def check_forfeiture(operator_id: str, reason: str) -> Order:
+    """Return who decided a forfeiture and why; raises ForfeitureOrderInvalid naming the field."""
+    if not is_id(operator_id):
+        raise ForfeitureOrderInvalid(field="operator_id")
+    if not is_coded(reason):
+        raise ForfeitureOrderInvalid(field="reason")
+    return Order(operator_id, reason)
 
 
 def due_before(now: datetime, settlement_delay: timedelta) -> datetime:
@@ -36,6 +54,18 @@ def matures_at(settled_at: datetime, accrued_at: datetime, hold: timedelta) -> d
 def unlocks_at(cleared_at: datetime, accrued_at: datetime, *, settlement_delay: timedelta, hold: timedelta) -> datetime:
     """When a pending share will be withdrawable, if nothing is refunded."""
     return max(cleared_at + settlement_delay, accrued_at + hold)
+
+
+def forfeit_legs(creator_ref: str, *, pending_micro: int, settled_micro: int) -> dict[str, int]:
+    """Return what a forfeiture moves: a creator's money, and its backing back to operating cash."""
+    total_micro = pending_micro + settled_micro
+    return {
+        creator_account(creator_ref, "pending"): -pending_micro,
+        creator_account(creator_ref, "settled"): -settled_micro,
+        FORFEITED: total_micro,
+        PAYOUT_RESERVE: -total_micro,
+        OPERATING: total_micro,
+    }
 
 
 def buckets(

@@ -1,6 +1,5 @@
 """Decisions about the money side of payouts."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
@@ -14,11 +13,11 @@ from services.distribution.model.holds import Hold, HoldState, Move, Wanted
 from services.distribution.model.ledger import IN_FLIGHT, PAID_OUT, PROVIDER_FEES, SENT, TransferKind
 from services.distribution.model.statements import Cursor
 from services.distribution.rules import statements
+from services.distribution.rules.texts import is_coded
 
 MAX_ROUND: Final = 2**31 - 1
 MAX_PAGE: Final = 1000
 PAGE: Final = 200
-_CODED: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class PayoutIdInvalid(InvalidArgument):
@@ -137,7 +136,7 @@ def check_amount(amount_micro: int) -> int:
 
 def check_coded_reason(reason: str) -> str:
     """Return why a payout's money comes back."""
-    if not _CODED.fullmatch(reason):
+    if not is_coded(reason):
         raise CodedReasonInvalid(field="reason")
     return reason
 
@@ -265,6 +264,11 @@ def legs(creator_ref: str, amount_micro: int, move: Move) -> dict[str, int]:
             return {
                 PAID_OUT: -amount_micro, settled: amount_micro, IN_FLIGHT: -amount_micro, PAYOUT_RESERVE: amount_micro
             }  # fmt: skip
+
+
+def is_forfeited(hold: Hold, creator: CreatorState, to: HoldState) -> bool:
+    """Whether what comes back goes on: its creator has forfeited since it was held."""
+    return to in {HoldState.RETURNED, HoldState.FAILED} and creator.forfeitures > hold.forfeitures
 
 
 def paid_out_micro(amount_micro: int, to: HoldState) -> int:

@@ -71,6 +71,15 @@ def read_token(token: str, refusal: type[InvalidArgument] = EntriesPageInvalid) 
         raise refusal(field="page_token") from None
 
 
+def read_leg(token: str) -> int:
+    """Read how many legs of a transfer were told before."""
+    if not token:
+        return 0
+    if not (token.isascii() and token.isdecimal() and len(token) <= 9):  # noqa: PLR2004 - fits 32 bits
+        raise EntriesPageInvalid(field="page_token")
+    return int(token)
+
+
 def hour_of(instant: datetime) -> datetime:
     """Return the beginning of the hour that an instant is in."""
     return instant - (instant - BEGINNING) % HOUR

@@ -120,9 +120,9 @@ def check_withdrawal(coverage: Coverage, amount_micro: int) -> None:
         raise ReserveWouldNotCover(spare_micro=spare_micro)
 
 
-def check_covered(coverage: Coverage) -> None:
+def check_covered(reserve_micro: int, owed_micro: int) -> None:
     """Raise ReserveWouldNotCover where settled and held are more than the reserve."""
-    if coverage.owed_micro > coverage.reserve_micro:
+    if owed_micro > reserve_micro:
         raise ReserveWouldNotCover
 
 

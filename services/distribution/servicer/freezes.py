@@ -10,6 +10,7 @@ from libs.timestamps import to_timestamp
 from protos.distribution.v1 import treasury_pb2
 from services.distribution.commands import freezes
 from services.distribution.model.earnings import CreatorState
+from services.distribution.rules import earnings as rules
 from services.distribution.rules import queries
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,7 +38,8 @@ class Freezes:
         self, request: treasury_pb2.ForfeitEarningsRequest, context: _Context
     ) -> treasury_pb2.ForfeitEarningsResponse:
         queries.check_ref(request.account_ref, "account_ref")
-        return await freezes.forfeit(self._postgres, self._clock, request)
+        order = rules.check_forfeiture(request.operator_id, request.reason)
+        return await freezes.forfeit(self._postgres, self._clock, request, order)
 
     async def _set_frozen(self, account_ref: str, standing_revision: int, *, frozen: bool) -> CreatorState:
         return await freezes.set_frozen(

@@ -21,7 +21,7 @@ _OPERATORS: Final = frozenset({"gateway"})
 CALLERS: Final = {
     "GetBalances": _READERS,
     "GetBalanceAt": _OPERATORS,
-    "GetEarnings": frozenset({"gateway", "payout", "leaderboard"}),
+    "GetEarnings": frozenset({"gateway", "payout", "leaderboard", "referral"}),
     "ListEntries": _OPERATORS,
     "GetStatement": _OPERATORS,
     "GetTransfer": _OPERATORS,

@@ -61,11 +61,13 @@ class Statements:
 
     async def GetTransfer(self, request: pb.GetTransferRequest, context: Context) -> pb.GetTransferResponse:
         transfer_id = rules.check_transfer_id(request.transfer_id)
+        size, after = rules.check_page(request.page_size), rules.read_leg(request.page_token)
         async with self._postgres.connection() as connection:
-            legs = await entries.transfer(connection, transfer_id)
-        if not legs:
+            legs = await entries.transfer(connection, transfer_id, after, size + 1)
+        if not legs and not after:
             raise rules.TransferUnknown
-        return pb.GetTransferResponse(entries=[_entry(leg) for leg in legs])
+        token = str(after + size) if len(legs) > size else ""
+        return pb.GetTransferResponse(entries=[_entry(leg) for leg in legs[:size]], next_page_token=token)
 
 
 def _entry(entry: Entry) -> pb.Entry:

@@ -6,11 +6,19 @@ from uuid import UUID
 
 from libs.postgres import Connection
 from services.distribution.model import creator_account
-from services.distribution.model.earnings import Bucket, CreatorState, Earnings, EarningsPart, LockReason, Settled
+from services.distribution.model.earnings import (
+    Bucket,
+    CreatorState,
+    Earnings,
+    EarningsPart,
+    Forfeiture,
+    LockReason,
+    Settled,
+)
 from services.distribution.rules import earnings as rules
 from services.distribution.store import accounts
 
-_STATE = "creator_ref::text, frozen, standing_revision, paid_out_micro, reversed_micro, changed_at"
+_STATE = "creator_ref::text, frozen, standing_revision, paid_out_micro, reversed_micro, changed_at, forfeitures"
 
 
 async def lock_states(connection: Connection, creator_refs: Sequence[str]) -> dict[str, CreatorState]:
@@ -140,6 +148,25 @@ async def forfeit_open(connection: Connection, creator_ref: str, transfer_id: UU
         now,
     )
     await connection.execute("DELETE FROM maturing_earnings WHERE creator_ref = $1", creator_ref)
+
+
+async def insert_forfeiture(connection: Connection, forfeiture: Forfeiture, now: datetime) -> None:
+    """Writes that a locked creator forfeited, once more."""
+    await connection.execute(
+        """
+        INSERT INTO forfeitures (creator_ref, number, request_id, operator_id, reason, transfer_id, forfeited_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        forfeiture.creator_ref,
+        forfeiture.number,
+        forfeiture.request_id,
+        *forfeiture.order,
+        forfeiture.transfer_id or None,
+        now,
+    )
+    await connection.execute(
+        "UPDATE creator_states SET forfeitures = $2 WHERE creator_ref = $1", forfeiture.creator_ref, forfeiture.number
+    )
 
 
 async def maturing_micro(connection: Connection, creator_ref: str, now: datetime) -> int:

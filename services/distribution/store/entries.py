@@ -142,18 +142,25 @@ def _entry(account: Account, row: asyncpg.Record) -> Entry:
     return Entry(transfer_id, TransferKind(kind), account.name, amount_micro, cause_id, recorded_at)
 
 
-async def transfer(connection: Connection, transfer_id: str) -> list[Entry]:
-    """All legs of one transfer, also of a charge; none where there is no such transfer."""
+async def transfer(connection: Connection, transfer_id: str, after: int, limit: int) -> list[Entry]:
+    """Legs of one transfer, also of a charge, after so many of them; none where there is no such transfer."""
     rows = await connection.fetch(
         """
         SELECT transfers.kind, name, leg.amount_micro, cause_id, recorded_at
-        FROM transfers CROSS JOIN LATERAL unnest(account_ids, amounts_micro) WITH ORDINALITY
-            AS leg (account_id, amount_micro, place) JOIN accounts USING (account_id)
+        FROM transfers CROSS JOIN LATERAL unnest(account_ids[$2 + 1:$2 + $3], amounts_micro[$2 + 1:$2 + $3])
+            WITH ORDINALITY AS leg (account_id, amount_micro, place) JOIN accounts USING (account_id)
         WHERE transfer_id = $1 ORDER BY place
         """,
         transfer_id,
+        after,
+        limit,
     ) or await connection.fetch(
-        "SELECT 1, account, amount_micro, inference_charge_id, recorded_at FROM entries WHERE transfer_id = $1",
+        """
+        SELECT 1, account, amount_micro, inference_charge_id, recorded_at FROM entries WHERE transfer_id = $1
+        OFFSET $2 LIMIT $3
+        """,
         transfer_id,
+        after,
+        limit,
     )
     return [Entry(transfer_id, TransferKind(row[0]), *row[1:]) for row in rows]

@@ -10,7 +10,8 @@ from libs.postgres import Connection
 from services.distribution.model.holds import Hold, HoldState, Move, Wanted
 
 _HOLD = """
-    payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at
+    payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at,
+    forfeitures
     """
 
 
@@ -24,21 +25,31 @@ async def lock(connection: Connection, payout_id: str) -> list[Hold]:
     return [_hold(row) for row in rows]
 
 
-async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime) -> Hold:
+async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime, *, forfeitures: int) -> Hold:
+    """Writes a new hold, of a creator that forfeited so often before."""
     (row,) = await connection.fetch(
         f"""
-        INSERT INTO payout_holds (payout_id, round, creator_ref, amount_micro, state, held_at, changed_at)
-        VALUES ($1, $2, $3, $4, 1, $5, $5) RETURNING {_HOLD}
+        INSERT INTO payout_holds (payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures)
+        VALUES ($1, $2, $3, $4, 1, $5, $5, $6) RETURNING {_HOLD}
         """,  # noqa: S608 - constant
         *wanted,
         now,
+        forfeitures,
     )
     hold = _hold(row)
-    await _note(connection, hold, transfer_id, "")
+    await _note(connection, hold, transfer_id)
     return hold
 
 
-async def move(connection: Connection, hold: Hold, wanted: Move, transfer_id: UUID, now: datetime) -> Hold:
+async def move(
+    connection: Connection,
+    hold: Hold,
+    wanted: Move,
+    transfer_id: UUID,
+    now: datetime,
+    *,
+    forfeit_transfer_id: UUID | None = None,
+) -> Hold:
     """Moves a hold on from the state that it was read in; it is nobody's to move from another one."""
     row = await connection.fetchrow(
         f"""
@@ -56,15 +67,18 @@ async def move(connection: Connection, hold: Hold, wanted: Move, transfer_id: UU
     if row is None:
         raise asyncpg.SerializationError("the hold was moved meanwhile")
     moved = _hold(row)
-    await _note(connection, moved, transfer_id, wanted.reason)
+    await _note(connection, moved, transfer_id, wanted.reason, forfeit_transfer_id)
     return moved
 
 
-async def _note(connection: Connection, hold: Hold, transfer_id: UUID, reason: str) -> None:
+async def _note(
+    connection: Connection, hold: Hold, transfer_id: UUID, reason: str = "", forfeit_transfer_id: UUID | None = None
+) -> None:
     await connection.execute(
         """
-        INSERT INTO payout_hold_states (payout_id, round, state, transfer_id, reason, changed_at)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO payout_hold_states (
+            payout_id, round, state, transfer_id, reason, changed_at, forfeit_transfer_id
+        ) VALUES ($1, $2, $3, $4, $5, $6, $7)
         """,
         hold.payout_id,
         hold.round,
@@ -72,6 +86,7 @@ async def _note(connection: Connection, hold: Hold, transfer_id: UUID, reason: s
         transfer_id,
         reason,
         hold.changed_at,
+        forfeit_transfer_id,
     )
 
 
@@ -111,7 +126,5 @@ async def page(
 
 
 def _hold(row: asyncpg.Record) -> Hold:
-    payout_id, number, creator_ref, amount_micro, state, sent_micro, fee_micro, held_at, changed_at = row
-    return Hold(
-        payout_id, number, creator_ref, amount_micro, HoldState(state), sent_micro, fee_micro, held_at, changed_at
-    )
+    payout_id, number, creator_ref, amount_micro, state, *rest = row
+    return Hold(payout_id, number, creator_ref, amount_micro, HoldState(state), *rest)

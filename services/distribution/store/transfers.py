@@ -40,6 +40,11 @@ async def account_ids(connection: Connection, kinds: Mapping[str, AccountKind]) 
     return found
 
 
+async def add_owed(connection: Connection, amount_micro: int) -> None:
+    """Adds to what creators have settled and held together; the last lock that a transaction takes."""
+    await connection.execute("UPDATE owed SET owed_micro = owed_micro + $1", amount_micro)
+
+
 async def _find(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     rows = await connection.fetch("SELECT name, account_id FROM accounts WHERE name = ANY ($1::text[])", names)
     return {row["name"]: row["account_id"] for row in rows}

@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.postgres import Connection
+from services.distribution.model import PAYOUT_RESERVE
 from services.distribution.model.treasury import (
     Coverage,
     PayoutsSwitch,
@@ -43,6 +44,14 @@ async def coverage(connection: Connection) -> Coverage:
         """
     )
     return Coverage(*map(int, row))
+
+
+async def reserve_and_owed(connection: Connection) -> tuple[int, int]:
+    """The reserve, and all that creators have settled and held, at one instant; without reading their balances."""
+    ((reserve_micro, owed_micro),) = await connection.fetch(
+        "SELECT balance_micro, owed_micro FROM accounts, owed WHERE name = $1", PAYOUT_RESERVE
+    )
+    return reserve_micro, owed_micro
 
 
 async def insert_change(connection: Connection, change: ReserveChange) -> None:

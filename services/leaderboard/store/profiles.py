@@ -47,3 +47,16 @@ async def save(connection: Connection, profile: Profile, now: datetime) -> None:
         profile.revision,
         now,
     )
+
+
+async def erase(connection: Connection, account_ref: UUID) -> int:
+    """Deletes what is known of a person; returns how many rows that were."""
+    rows = await connection.fetch(
+        """
+        WITH account AS (DELETE FROM accounts WHERE account_ref = $1 RETURNING 1),
+        profile AS (DELETE FROM profiles WHERE account_ref = $1 RETURNING 1)
+        SELECT FROM account UNION ALL SELECT FROM profile
+        """,
+        account_ref,
+    )
+    return len(rows)

@@ -3,6 +3,7 @@
 What a crash left in between is asked again: the bonus's id is the key of its reservation, so that it is made once.
 """
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -53,11 +54,7 @@ class Budgets:
 
     async def reserve_all(self, now: datetime) -> None:
         """Asks for every budget that was not answered yet; stops where distribution is away."""
-        async with self._postgres.connection() as connection:
-            waiting = await bonuses.list_moving(connection, Budget.ASKED, now, limit=BATCH)
-        for bonus in waiting:
-            if not await self.reserve(bonus):
-                return
+        await self._each(Budget.ASKED, now, self.reserve)
 
     async def reserve(self, bonus: Bonus, wait_seconds: float = _WAIT_SECONDS) -> bool:
         """Asks for one budget and records the answer; False when there is none, and asking others is of no use."""
@@ -80,10 +77,16 @@ class Budgets:
 
     async def release_all(self, now: datetime) -> None:
         """Gives back the budget of every denied bonus; stops where distribution is away."""
-        async with self._postgres.connection() as connection:
-            waiting = await bonuses.list_moving(connection, Budget.RELEASING, now, limit=BATCH)
-        for bonus in waiting:
-            if not await self._release(bonus):
+        await self._each(Budget.RELEASING, now, self._release)
+
+    async def _each(self, budget: Budget, now: datetime, step: Callable[[Bonus], Awaitable[bool]]) -> None:
+        while True:
+            async with self._postgres.connection() as connection:
+                waiting = await bonuses.list_moving(connection, budget, now, limit=BATCH)
+            for bonus in waiting:
+                if not await step(bonus):
+                    return
+            if len(waiting) < BATCH:
                 return
 
     async def _release(self, bonus: Bonus) -> bool:

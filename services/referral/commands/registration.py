@@ -1,5 +1,6 @@
 """First touch: a referee is bound to the owner of a code, once and for ever."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,29 +11,37 @@ from libs.refusals import Refusal
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2
 from services.referral import metrics
+from services.referral.commands import risk
 from services.referral.commands.codes import ended_by_time
 from services.referral.model import Code, Facts, Kind, Limits, Registered, Registration, SignUp, Standing
+from services.referral.model.risk import Key
 from services.referral.rules import codes as code_rules
 from services.referral.rules import registration as registration_rules
-from services.referral.store import accounts, codes, registrations, standings
+from services.referral.store import accounts, addresses, codes, registrations, standings
 
 
 @retried
-async def register(postgres: Postgres, clock: Clock, limits: Limits, sign_up: SignUp) -> Registered:
+async def register(
+    postgres: Postgres, clock: Clock, limits: Limits, sign_up: SignUp, keys: Sequence[Key] = ()
+) -> Registered:
     """Binds the referee, or says that it is bound already; raises what `registration_rules.check_registration` raises.
+
+    `keys` are those of the hashes that are kept of what the request looked like, the current one first.
 
     The line in the attribution log is committed whatever comes of the attempt, which is why a refusal is raised only
     after the transaction.
     """
     async with postgres.transaction() as connection:
-        answer = await _attempt(connection, clock, limits, sign_up)
+        answer = await _attempt(connection, clock, limits, sign_up, keys)
     metrics.registered(answer)
     if isinstance(answer, Refusal):
         raise answer
     return answer
 
 
-async def _attempt(connection: Connection, clock: Clock, limits: Limits, sign_up: SignUp) -> Registered | Refusal:
+async def _attempt(
+    connection: Connection, clock: Clock, limits: Limits, sign_up: SignUp, keys: Sequence[Key]
+) -> Registered | Refusal:
     referee_ref = await accounts.lock(connection, sign_up.account_id)
     binding = await registrations.find(connection, referee_ref)
     code: Code | None = None
@@ -44,7 +53,7 @@ async def _attempt(connection: Connection, clock: Clock, limits: Limits, sign_up
         code = await codes.lock(connection, code_rules.typed_code(sign_up.code))
         now = clock.now()
         facts = await _facts(connection, limits, referee_ref, binding, code, now)
-        answer = await _decide(connection, limits, sign_up, facts, now)
+        answer = await _decide(connection, limits, sign_up, facts, keys, now)
     await registrations.insert_attempt(connection, registration_rules.attempt(sign_up, referee_ref, code, answer, now))
     return answer
 
@@ -63,11 +72,12 @@ async def _facts(
     recent = await registrations.count_bindings(
         connection, code.code_ref, registration_rules.velocity_since(now, limits)
     )
-    return Facts(referee_ref, binding, await ended_by_time(connection, code, now), record.standing, recent)
+    shared = await addresses.are_shared(connection, referee_ref, code.owner_ref)
+    return Facts(referee_ref, binding, await ended_by_time(connection, code, now), record.standing, recent, shared)
 
 
 async def _decide(
-    connection: Connection, limits: Limits, sign_up: SignUp, facts: Facts, now: datetime
+    connection: Connection, limits: Limits, sign_up: SignUp, facts: Facts, keys: Sequence[Key], now: datetime
 ) -> Registered | Refusal:
     """Binds, or returns the refusal; nothing is written before the last chance to refuse."""
     try:
@@ -80,6 +90,7 @@ async def _decide(
         return registration_rules.LockedOrganic()
     await codes.save(connection, code_rules.used(code, now))
     await outbox.append(connection, _event(registration), key=str(code.owner_ref), occurred_at=now)
+    await risk.look_at_new(connection, registration, sign_up.client, keys, now)
     return Registered(already_bound=False, registered_at=now)
 
 

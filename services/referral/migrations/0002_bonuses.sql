@@ -72,6 +72,8 @@ CREATE TABLE bonuses (
 CREATE INDEX bonuses_of_referrer ON bonuses (referrer_ref, created_at);
 CREATE INDEX bonuses_of_action ON bonuses (action_id);
 CREATE INDEX bonuses_open ON bonuses (hold_until, bonus_id) WHERE state IN ('pending', 'withheld');
+CREATE INDEX bonuses_to_grant ON bonuses (cleared_at, bonus_id)
+    WHERE state IN ('pending', 'withheld') AND cleared_at IS NOT NULL;
 CREATE INDEX bonuses_moving ON bonuses (budget, bonus_id) WHERE budget IN ('asked', 'releasing');
 
 -- No phantom reward: a bonus is of a registration, and of an action that earned it.

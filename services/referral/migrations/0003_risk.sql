@@ -45,12 +45,15 @@ CREATE TABLE risk_assessments (
     weights_version integer NOT NULL,
     score integer NOT NULL CHECK (score BETWEEN 0 AND 10000),
     flagged boolean NOT NULL,
+    -- More speaks against it than the network it came from. A shared network alone is for reviewers to judge, and
+    -- sanctions nobody: sanctions make codes refuse, and the same address alone never blocks a registration.
+    beyond_network boolean NOT NULL,
     scored_at timestamptz NOT NULL,
     verdict text CHECK (verdict IN ('cleared', 'confirmed')),
     -- When it is looked at again; NULL when it was.
     rescore_at timestamptz,
     -- Whether it counts against its referrer.
-    counts boolean NOT NULL GENERATED ALWAYS AS (coalesce(verdict = 'confirmed', flagged)) STORED
+    counts boolean NOT NULL GENERATED ALWAYS AS (coalesce(verdict = 'confirmed', flagged AND beyond_network)) STORED
 );
 CREATE INDEX risk_assessments_counting ON risk_assessments (referrer_ref, registered_at) WHERE counts;
 CREATE INDEX risk_assessments_to_rescore ON risk_assessments (rescore_at) WHERE rescore_at IS NOT NULL;

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.referral.model.codes import Code
+from services.referral.model.risk import UNSEEN, Client
 from services.referral.model.standings import Standing
 
 
@@ -44,6 +45,7 @@ class SignUp:
     code: str
     account_created_at: datetime | None
     channel: str | None = None
+    client: Client = UNSEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Facts:
     code: Code | None
     standing: Standing
     bindings_in_window: int
+    same_wallet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

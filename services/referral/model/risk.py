@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Signal(StrEnum):
@@ -13,6 +14,9 @@ class Signal(StrEnum):
     FINGERPRINT = "FINGERPRINT"
     VELOCITY = "VELOCITY"
     NO_PAID_ACTIVITY = "NO_PAID_ACTIVITY"
+
+
+_OF_THE_NETWORK: Final = frozenset({Signal.IP_CLUSTER, Signal.VELOCITY})
 
 
 class SignalKind(StrEnum):
@@ -31,6 +35,10 @@ class Client:
     ip_address: str = ""
     user_agent: str = ""
     fingerprint: str = ""
+
+
+UNSEEN: Final = Client()
+"""A request of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,11 @@ class Score:
     points: tuple[int, ...]
     flagged: bool
     urgent: bool
+
+    @property
+    def beyond_network(self) -> bool:
+        """Whether something adds to it beside the network that the sign-up came from."""
+        return any(part for signal, part in zip(Signal, self.points, strict=True) if signal not in _OF_THE_NETWORK)
 
 
 class RiskVerdict(StrEnum):

@@ -34,6 +34,10 @@ class SelfReferral(FailedPrecondition):
     """An account cannot register with its own code."""
 
 
+class SameWallet(FailedPrecondition):
+    """The account has a wallet or a payout address in common with the owner of the code."""
+
+
 class LockedOrganic(FailedPrecondition):
     """The account was in use before it came with a code, and stays without a referrer."""
 
@@ -73,6 +77,8 @@ def check_registration(facts: Facts, account_created_at: datetime | None, *, now
         raise ReferrerSuspended
     if code.owner_ref == facts.referee_ref:
         raise SelfReferral
+    if facts.same_wallet:
+        raise SameWallet
     if facts.binding is not None and facts.binding.kind is Kind.ORGANIC:
         raise LockedOrganic
     _check_age(account_created_at, now=now, limits=limits)

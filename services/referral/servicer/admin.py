@@ -5,8 +5,13 @@ from typing import Final
 from libs.clock import Clock
 from libs.postgres import Postgres
 from protos.referral.v1 import admin_pb2, admin_pb2_grpc
+from services.referral.commands.erasure import Erasing
 from services.referral.servicer.audit import AuditLog
 from services.referral.servicer.codes import Codes
+from services.referral.servicer.erasure import Erasures
+from services.referral.servicer.review import Reviews
+from services.referral.servicer.risk import Risk
+from services.referral.servicer.standings import Standings
 from services.referral.settings import Settings
 
 _OPERATORS: Final = frozenset({"gateway"})
@@ -18,10 +23,14 @@ CALLERS: Final = dict.fromkeys(
 """Who may call what, by the name in the caller's certificate."""
 
 
-class ReferralAdminServicer(AuditLog, Codes, admin_pb2_grpc.ReferralAdminServiceServicer):
+class ReferralAdminServicer(
+    AuditLog, Codes, Erasures, Reviews, Risk, Standings, admin_pb2_grpc.ReferralAdminServiceServicer
+):
     """creator.referral.v1.ReferralAdminService."""
 
-    def __init__(self, postgres: Postgres, clock: Clock, settings: Settings) -> None:
+    def __init__(self, postgres: Postgres, clock: Clock, settings: Settings, erasing: Erasing | None = None) -> None:
+        """Without `erasing` no erasure is taken down."""
         self._postgres = postgres
+        self._erasing = erasing
         self._clock = clock
         self._settings = settings

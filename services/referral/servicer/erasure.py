@@ -18,12 +18,14 @@ class Erasures:
 
     _postgres: Postgres
     _clock: Clock
-    _erasing: Erasing
+    _erasing: Erasing | None
 
     async def RequestErasure(self, request: pb.RequestErasureRequest, context: Context) -> pb.RequestErasureResponse:
         check_account_id(request.account_id)
         operators.check_operator(request.operator_id)
         operators.check_reason(request.reason)
+        if self._erasing is None:
+            raise rules.MoneyUnknown
         return await self._erasing.request(request)
 
     async def GetErasure(self, request: pb.GetErasureRequest, context: Context) -> pb.GetErasureResponse:

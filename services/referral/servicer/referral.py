@@ -11,6 +11,7 @@ from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
 from services.referral.commands import attribution, codes, registration
 from services.referral.commands.budgets import Budgets
 from services.referral.model import Attribution, SignUp, StandingRecord
+from services.referral.model.risk import Client
 from services.referral.rules import accounts as account_rules
 from services.referral.rules import codes as code_rules
 from services.referral.rules import registration as registration_rules
@@ -47,6 +48,7 @@ class ReferralServicer(Qualifying, referral_pb2_grpc.ReferralServiceServicer):
         self._clock = clock
         self._budgets = budgets
         self._limits = settings.limits
+        self._keys = settings.risk_keys
         self._terms = settings.bonus_terms
         self._active = settings.active_referee
         self._window_months = settings.attribution_window_months
@@ -73,8 +75,9 @@ class ReferralServicer(Qualifying, referral_pb2_grpc.ReferralServiceServicer):
             code=request.code,
             account_created_at=to_datetime(created, field="account_created_at") if created else None,
             channel=registration_rules.check_channel(request.channel),
+            client=Client(request.client.ip_address, request.client.user_agent, request.client.fingerprint),
         )
-        registered = await registration.register(self._postgres, self._clock, self._limits, sign_up)
+        registered = await registration.register(self._postgres, self._clock, self._limits, sign_up, self._keys)
         return referral_pb2.RegisterResponse(
             already_bound=registered.already_bound, registered_at=to_timestamp(registered.registered_at)
         )

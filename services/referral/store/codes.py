@@ -54,6 +54,14 @@ async def find_active(connection: Connection, account_id: str) -> Code | None:
     return _code(row) if row else None
 
 
+async def list_of(connection: Connection, owner_ref: uuid.UUID, *, limit: int) -> list[Code]:
+    """Codes of an account in all states, newest first."""
+    rows = await connection.fetch(
+        "SELECT * FROM codes WHERE owner_ref = $1 ORDER BY created_at DESC, code_ref DESC LIMIT $2", owner_ref, limit
+    )
+    return [_code(row) for row in rows]
+
+
 async def save(connection: Connection, code: Code) -> None:
     """Writes what may change of a code that this transaction holds locked."""
     await connection.execute(

@@ -167,11 +167,12 @@ async def save_assessment(
     verdict: str | None = await connection.fetchval(
         """
         INSERT INTO risk_assessments AS known
-            (referee_ref, referrer_ref, registered_at, weights_version, score, flagged, scored_at, rescore_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (referee_ref, referrer_ref, registered_at, weights_version, score, flagged, scored_at, rescore_at,
+            beyond_network)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $10)
         ON CONFLICT (referee_ref) DO UPDATE SET
             weights_version = excluded.weights_version, score = excluded.score, flagged = excluded.flagged,
-            scored_at = excluded.scored_at,
+            beyond_network = excluded.beyond_network, scored_at = excluded.scored_at,
             rescore_at = CASE WHEN $9 THEN NULL ELSE known.rescore_at END
         RETURNING verdict
         """,
@@ -184,6 +185,7 @@ async def save_assessment(
         now,
         None if stage is Stage.WEEK else registration.created_at + RESCORE_AFTER,
         stage is Stage.WEEK,
+        score.beyond_network,
     )
     return RiskVerdict(verdict) if verdict else None
 

@@ -3,12 +3,22 @@
 from typing import Final
 
 from services.distribution.model.audit import Check
-from services.distribution.store.checks import balances, campaigns, charges, earnings, events, payouts, transfers
+from services.distribution.store.checks import (
+    balances,
+    campaigns,
+    charges,
+    earnings,
+    events,
+    payouts,
+    snapshots,
+    transfers,
+)
 
 ALL: Final[tuple[Check, ...]] = (
     *charges.CHECKS,
     *transfers.CHECKS,
     *balances.CHECKS,
+    *snapshots.CHECKS,
     *earnings.CHECKS,
     *payouts.CHECKS,
     *campaigns.CHECKS,

@@ -114,4 +114,17 @@ RESERVE_BACKING: Final = Check(
     pauses=True,
 )
 
-CHECKS: Final = (RESERVE_BALANCES, ACCOUNT_BALANCES, NOT_OVERDRAWN, TREASURY_SOLVENCY, RESERVE_BACKING)
+OWED: Final = Check(
+    "OWED",
+    "What burns are checked against is what creators have settled and held.",
+    """
+    SELECT 'owed', 'owed_micro', coalesce(micro, 0)::text, coalesce(owed_micro::text, 'no row')
+    FROM (
+        SELECT sum(micro) AS micro FROM recomputed WHERE name LIKE 'creator:%:settled' OR name LIKE 'creator:%:held'
+    ) AS creators LEFT JOIN owed ON true
+    WHERE coalesce(micro, 0) IS DISTINCT FROM owed_micro
+    """,
+    pauses=True,
+)
+
+CHECKS: Final = (RESERVE_BALANCES, ACCOUNT_BALANCES, NOT_OVERDRAWN, TREASURY_SOLVENCY, RESERVE_BACKING, OWED)

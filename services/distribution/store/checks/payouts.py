@@ -83,4 +83,48 @@ RESERVE_CHANGES: Final = Check(
     pauses=True,
 )
 
-CHECKS: Final = (PAYOUT_HOLDS, HOLD_TRANSFERS, RESERVE_CHANGES)
+FORFEITURES: Final = Check(
+    "FORFEITURES",
+    "Money was forfeited by decisions and by what came back after one, and nothing that came back then stayed.",
+    """
+    WITH taken AS (
+        SELECT transfer_id, creator_ref, -sum(amount_micro) AS micro FROM creator_legs WHERE kind = 4
+        GROUP BY transfer_id, creator_ref
+    ), returned AS (
+        SELECT concat_ws('/', payout_id, round, states.state) AS row_key, forfeit_transfer_id AS transfer_id,
+            creator_ref, amount_micro, states.changed_at, holds.forfeitures
+        FROM payout_hold_states AS states JOIN payout_holds AS holds USING (payout_id, round)
+        WHERE states.state IN (2, 5)
+    ), known AS (
+        SELECT transfer_id, creator_ref::text AS creator_ref, NULL::bigint AS amount_micro FROM forfeitures
+        WHERE transfer_id IS NOT NULL
+        UNION ALL
+        SELECT transfer_id, creator_ref::text, amount_micro FROM returned WHERE transfer_id IS NOT NULL
+    )
+    SELECT 'forfeitures', transfer_id::text,
+        CASE WHEN known.transfer_id IS NULL THEN 'none' ELSE coalesce(amount_micro::text, 'some') END,
+        coalesce(micro::text, 'none')
+    FROM taken FULL JOIN known USING (transfer_id, creator_ref)
+    WHERE known.transfer_id IS NULL OR taken.transfer_id IS NULL OR amount_micro <> micro
+    UNION ALL
+    -- The count decides; clocks of replicas differ by less than this.
+    SELECT 'payout_hold_states', row_key, CASE WHEN transfer_id IS NULL THEN 'forfeited' ELSE 'kept' END,
+        CASE WHEN transfer_id IS NULL THEN 'kept' ELSE 'forfeited' END
+    FROM returned WHERE (transfer_id IS NULL) = EXISTS (
+        SELECT FROM forfeitures AS decided WHERE decided.creator_ref = returned.creator_ref
+            AND number > returned.forfeitures AND (
+                returned.transfer_id IS NOT NULL OR forfeited_at < returned.changed_at - interval '10 minutes'
+            )
+    )
+    UNION ALL
+    SELECT 'creator_states', creator_ref::text, coalesce(decided, 0)::text, coalesce(state.forfeitures, 0)::text
+    FROM creator_states AS state FULL JOIN (
+        SELECT creator_ref, count(*) AS decided FROM forfeitures GROUP BY creator_ref
+    ) AS decisions USING (creator_ref)
+    WHERE coalesce(decided, 0) <> coalesce(state.forfeitures, 0)
+    ORDER BY 2
+    """,
+    pauses=True,
+)
+
+CHECKS: Final = (PAYOUT_HOLDS, HOLD_TRANSFERS, RESERVE_CHANGES, FORFEITURES)

@@ -1,0 +1,1 @@
+"""Commands of score: one transaction each."""

@@ -1,0 +1,1 @@
+"""Decisions of score, without clock or I/O."""
