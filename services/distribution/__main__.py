@@ -36,6 +36,7 @@ async def wire(app: App) -> None:
     referral = referral_pb2_grpc.ReferralServiceStub(app.channel("referral"))
     _serve_charges(app, postgres, referral, settings)
     _serve_books(app, postgres, referral, settings)
+    _serve_oversight(app, postgres, settings)
     app.relay(postgres)
     app.consume(subscriptions(EventLogServiceStub(app.channel("referral"))))
     app.jobs(all_jobs(postgres, app.clock, settings))
@@ -98,6 +99,10 @@ def _serve_books(
         "creator.distribution.v1.TreasuryService",
         treasury.CALLERS,
     )
+
+
+def _serve_oversight(app: App, postgres: Postgres, settings: Settings) -> None:
+    """Who may change what, whether the books are right, and what partners are told of them."""
     app.serve(
         rules_pb2_grpc.add_RulesServiceServicer_to_server,
         rules.RulesServicer(postgres, app.clock, cooling=settings.rule_cooling),

@@ -1,7 +1,7 @@
 """Rules through their door: two operators, a week, and no charge decided by what was over."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -195,14 +195,19 @@ async def test_every_request_id_is_answered_as_the_first_time(ledger: Ledger, ru
         assert await refusal(call(request)) == "REQUEST_ID_REUSED"
 
 
-async def test_bad_input_is_refused_and_writes_nothing(rules: Governance) -> None:
-    stub, long = rules.stub, "x" * 1001
+def bad_drafts(rules: Governance) -> dict[str, list[Awaitable[object]]]:
+    """By the reason of their refusal."""
 
-    def propose(**changed: Any) -> Any:
-        return stub.ProposeRule(pb.ProposeRuleRequest(**({"rates": rates()} | order() | changed)))
+    def propose(**changed: Any) -> Awaitable[object]:
+        call: Awaitable[object] = rules.stub.ProposeRule(
+            pb.ProposeRuleRequest(**({"rates": rates()} | order() | changed))
+        )
+        return call
 
-    bad = {
-        "RULE_RATES_MISSING": [stub.ProposeRule(pb.ProposeRuleRequest(**order()))],
+    long = "x" * 1001
+    return {
+        "RULE_RATES_MISSING": [rules.stub.ProposeRule(pb.ProposeRuleRequest(**order()))],
+        "REQUEST_ID_INVALID": [propose(request_id=""), propose(request_id="é"), propose(request_id="x" * 129)],
         "INVALID_RATES": [
             propose(rates=rates(5001)),
             propose(rates=rates(-1)),
@@ -212,6 +217,13 @@ async def test_bad_input_is_refused_and_writes_nothing(rules: Governance) -> Non
         "COOLING_INVALID": [propose(cooling_days=days) for days in (-1, 1, 6, 366)],
         "NAME_INVALID": [propose(operator_id=""), propose(operator_id="é"), propose(operator_id="x" * 129)],
         "REASON_INVALID": [propose(reason=""), propose(reason="  "), propose(reason=long), propose(reason="\n")],
+    }
+
+
+def bad_questions(rules: Governance) -> dict[str, list[Awaitable[object]]]:
+    """By the reason of their refusal."""
+    stub = rules.stub
+    return {
         "RULE_VERSION_INVALID": [
             rules.submit(0),
             rules.approve(-1),
@@ -242,10 +254,13 @@ async def test_bad_input_is_refused_and_writes_nothing(rules: Governance) -> Non
         "LOSERS_OUT_OF_RANGE": [rules.simulate(NOW, later(days=1), rates=rates(), losers=101)],
         "CANDIDATE_MISSING": [rules.simulate(NOW, later(days=1))],
     }
-    for reason, calls in bad.items():
+
+
+async def test_bad_input_is_refused_and_writes_nothing(rules: Governance) -> None:
+    for reason, calls in (bad_drafts(rules) | bad_questions(rules)).items():
         assert [await refusal(call) for call in calls] == [reason] * len(calls)
-    assert await refusal(propose(request_id="")) != ""
     assert await rules.ledger.value("SELECT count(*) FROM rule_proposals") == 1
+    assert await rules.ledger.value("SELECT count(*) FROM idempotency") == 0
     assert await rules.acts() == []
 
 

@@ -22,7 +22,7 @@ def rates(referrer: int = 800, commons: int = 1000, community: int = 6000, found
     return pb.RuleRates(referrer_bps=referrer, commons_bps=commons, community_bps=community, foundation_bps=foundation)
 
 
-def order(operator: str = "ann", reason: str = "why", request_id: str = "") -> dict[str, str]:
+def order(operator: str = "ann", reason: str = "why", request_id: str = "") -> dict[str, Any]:
     return {"request_id": request_id or str(uuid.uuid4()), "operator_id": operator, "reason": reason}
 
 

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ def test_an_interval_has_its_first_instant_and_not_its_last(minutes: int, *, wit
         ({"finalized_at": later(days=400)}, "WINDOW_ENDED"),
     ],
 )
-def test_a_suspension_applies_by_tier_and_time_of_the_charge(changed: dict[str, object], outcome: str) -> None:
+def test_a_suspension_applies_by_tier_and_time_of_the_charge(changed: dict[str, Any], outcome: str) -> None:
     terms = Terms((TERMS,), {"standard": [Interval(NOW, None)]})
     decision = decide_by(terms, charge()._replace(**changed), REFERRED)
     assert decision.referrer_outcome is ReferrerOutcome[outcome]
