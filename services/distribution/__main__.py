@@ -12,6 +12,7 @@ from protos.distribution.v1 import (
     documents_pb2_grpc,
     ledger_pb2_grpc,
     payments_pb2_grpc,
+    rules_pb2_grpc,
     treasury_pb2_grpc,
 )
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
@@ -23,7 +24,7 @@ from services.distribution.commands.finalize import Finalizer
 from services.distribution.commands.ingestion import Ingestion
 from services.distribution.consumers import ChargesConsumer, subscriptions
 from services.distribution.jobs import all_jobs
-from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, treasury
+from services.distribution.servicer import audit, campaigns, distribution, documents, ledger, payments, rules, treasury
 from services.distribution.settings import Settings
 from services.distribution.writer.group import GroupWriter
 
@@ -35,6 +36,7 @@ async def wire(app: App) -> None:
     referral = referral_pb2_grpc.ReferralServiceStub(app.channel("referral"))
     _serve_charges(app, postgres, referral, settings)
     _serve_books(app, postgres, referral, settings)
+    _serve_oversight(app, postgres, settings)
     app.relay(postgres)
     app.consume(subscriptions(EventLogServiceStub(app.channel("referral"))))
     app.jobs(all_jobs(postgres, app.clock, settings))
@@ -96,6 +98,16 @@ def _serve_books(
         treasury.TreasuryServicer(postgres, app.clock, payouts_enabled=settings.payouts_enabled),
         "creator.distribution.v1.TreasuryService",
         treasury.CALLERS,
+    )
+
+
+def _serve_oversight(app: App, postgres: Postgres, settings: Settings) -> None:
+    """Who may change what, whether the books are right, and what partners are told of them."""
+    app.serve(
+        rules_pb2_grpc.add_RulesServiceServicer_to_server,
+        rules.RulesServicer(postgres, app.clock, cooling=settings.rule_cooling),
+        "creator.distribution.v1.RulesService",
+        rules.CALLERS,
     )
     app.serve(
         audit_pb2_grpc.add_AuditServiceServicer_to_server,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
-from services.distribution.commands import audit, closing, erasing, refunds, settling, treasury
+from services.distribution.commands import audit, closing, erasing, governance, margins, refunds, settling, treasury
 from services.distribution.settings import Settings
 
 
@@ -31,6 +31,12 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
     async def schedule_audit(now: datetime) -> None:
         await audit.schedule(postgres, now)
 
+    async def activate_rules(_now: datetime) -> None:
+        await governance.activate_cooled(postgres, clock)
+
+    async def judge_tiers(now: datetime) -> None:
+        await margins.judge_tiers(postgres, clock, now)
+
     async def forget_bindings(now: datetime) -> None:
         months = settings.attribution_window_months + settings.binding_retention_months
         await erasing.forget_bindings(postgres, now, months=months)
@@ -39,6 +45,8 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
         Job("apply_refunds", timedelta(minutes=1), apply_refunds),
         Job("settle", timedelta(minutes=1), settle),
         Job("drop_matured", timedelta(hours=1), drop_matured),
+        Job("activate_rules", timedelta(minutes=1), activate_rules),
+        Job("judge_tiers", timedelta(minutes=5), judge_tiers),
         Job("measure_coverage", timedelta(minutes=1), measure_coverage),
         Job("close_hours", timedelta(minutes=10), close_hours),
         Job("audit", timedelta(hours=1), schedule_audit),

@@ -38,6 +38,8 @@ AUDIT_VIOLATIONS = Gauge(
     "creator_distribution_audit_violations", "Rows that break an invariant, at the last audit.", ["check"]
 )
 AUDITS = Counter("creator_distribution_audits_total", "Audits that ended, by how.", ["state"])
+RULE_CHANGES = Counter("creator_distribution_rule_changes_total", "Rules that went into a state.", ["state"])
+SUSPENDED_TIERS = Gauge("creator_distribution_suspended_tiers", "Model tiers suspended for their margin.")
 WAITING = Gauge("creator_distribution_waiting_charges", "Charges that wait for the next group commit.")
 BISECTED = Counter("creator_distribution_bisected_groups_total", "Group commits that failed and were tried in halves.")
 LOST = Counter("creator_distribution_writer_losses_total", "Times the writer lost its database.")

@@ -33,6 +33,9 @@ class Settings(Base):
     attribution_wait_seconds: float = environ.var("2", converter=seconds(0.05, 30))
     settlement_delay_seconds: int = environ.var("172800", converter=whole(0, 86_400 * 60))
     earnings_hold_seconds: int = environ.var("1209600", converter=whole(0, 86_400 * 366))
+    rule_cooling_seconds: int = environ.var(
+        "604800", converter=whole(604_800, 86_400 * 365), help="Between a rule's approval and its force, at the least."
+    )
     score_pool_funding_bps: int = environ.var(
         "1000", converter=whole(0, 10_000), help="Part of net foundation revenue that funds the score pool."
     )
@@ -52,3 +55,8 @@ class Settings(Base):
     def earnings_hold(self) -> timedelta:
         """How long after its accrual a share may not be paid out."""
         return timedelta(seconds=self.earnings_hold_seconds)
+
+    @property
+    def rule_cooling(self) -> timedelta:
+        """How long an approved rule waits at the least."""
+        return timedelta(seconds=self.rule_cooling_seconds)

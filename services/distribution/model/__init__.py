@@ -70,6 +70,20 @@ class Rule:
     active_from: datetime
 
 
+class Interval(NamedTuple):
+    """From an instant until just before another one, or without end."""
+
+    from_time: datetime
+    to_time: datetime | None
+
+
+class Terms(NamedTuple):
+    """What charges are decided by: rules in order of `active_from`, and by tier when it was suspended, in order."""
+
+    rules: tuple[Rule, ...]
+    suspensions: dict[str, list[Interval]]
+
+
 class Decision(NamedTuple):
     """How one charge is split, by which rule, and why the referrer got what it got."""
 

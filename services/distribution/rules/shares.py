@@ -7,9 +7,10 @@ from datetime import datetime
 from operator import attrgetter
 
 from libs.money import BPS, split
-from services.distribution.model import Attribution, Charge, Decision, ReferrerOutcome, Rule
+from services.distribution.model import Attribution, Charge, Decision, Interval, ReferrerOutcome, Rule, Terms
 
 _active_from = attrgetter("active_from")
+_from_time = attrgetter("from_time")
 
 
 def months_later(moment: datetime, months: int) -> datetime:
@@ -24,14 +25,33 @@ def rule_at(rules: Sequence[Rule], finalized_at: datetime) -> Rule:
     return rules[max(bisect_right(rules, finalized_at, key=_active_from) - 1, 0)]
 
 
-def decide(charge: Charge, attribution: Attribution, rule: Rule) -> Decision:
+def is_within(intervals: Sequence[Interval], instant: datetime) -> bool:
+    """Whether one of the intervals, which are in order and apart, holds the instant."""
+    place = bisect_right(intervals, instant, key=_from_time)
+    if not place:
+        return False
+    to_time = intervals[place - 1].to_time
+    return to_time is None or instant < to_time
+
+
+def decide_by(terms: Terms, charge: Charge, attribution: Attribution) -> Decision:
+    """Split one charge by what was in force when it was finalized."""
+    rule = rule_at(terms.rules, charge.finalized_at)
+    intervals = terms.suspensions.get(charge.model_tier) if terms.suspensions else None
+    suspended = intervals is not None and is_within(intervals, charge.finalized_at)
+    return decide(charge, attribution, rule, suspended=suspended)
+
+
+def decide(charge: Charge, attribution: Attribution, rule: Rule, *, suspended: bool = False) -> Decision:
     """Split one charge. Without a share for the referrer, the whole is split as if there were none."""
-    outcome = referrer_outcome(charge, attribution, rule)
+    outcome = referrer_outcome(charge, attribution, rule, suspended=suspended)
     referred = outcome is ReferrerOutcome.ATTRIBUTED
     return Decision(rule.rule_version, outcome, split(charge.paid_micro, rule.rates, referred=referred))
 
 
-def referrer_outcome(charge: Charge, attribution: Attribution, rule: Rule) -> ReferrerOutcome:
+def referrer_outcome(
+    charge: Charge, attribution: Attribution, rule: Rule, *, suspended: bool = False
+) -> ReferrerOutcome:
     """Say why the referrer gets its share or not, from the most general reason to the most particular.
 
     Nothing to split comes first, then what is true of the payer, of the time, of the rule, and of the charge itself.
@@ -46,6 +66,8 @@ def referrer_outcome(charge: Charge, attribution: Attribution, rule: Rule) -> Re
         return ReferrerOutcome.WINDOW_ENDED
     if rule.rates.referrer_bps == 0:
         return ReferrerOutcome.RATE_ZERO
+    if suspended:
+        return ReferrerOutcome.TIER_SUSPENDED
     if margin_below_floor(charge.revenue_micro, charge.provider_cost_micro, rule.margin_floor_bps):
         return ReferrerOutcome.MARGIN_FLOOR
     return ReferrerOutcome.ATTRIBUTED

@@ -8,7 +8,7 @@ from libs import outbox
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import distribution_pb2, events_pb2
 from services.distribution import model
-from services.distribution.model import AccountKind, Part, Posted, Row, Rule
+from services.distribution.model import AccountKind, Part, Posted, Row, Terms
 from services.distribution.rules import shares
 from services.distribution.writer.ticket import Ticket
 
@@ -20,16 +20,16 @@ def _partition(ref: str) -> int:
     return outbox.partition_of(ref, _TOPIC.partitions)
 
 
-def rows(tickets: Iterable[Ticket], revenue_rules: Sequence[Rule]) -> list[Row]:
-    """Decide each charge by the rule in force at its time; in order of charge id, as they are to be locked."""
-    made = [_row(ticket, revenue_rules) for ticket in tickets]
+def rows(tickets: Iterable[Ticket], terms: Terms) -> list[Row]:
+    """Decide each charge by the terms of its time; in order of charge id, as they are to be locked."""
+    made = [_row(ticket, terms) for ticket in tickets]
     made.sort(key=_charge_id)
     return made
 
 
-def _row(ticket: Ticket, revenue_rules: Sequence[Rule]) -> Row:
+def _row(ticket: Ticket, terms: Terms) -> Row:
     charge = ticket.charge
-    decision = shares.decide(charge, ticket.attribution, shares.rule_at(revenue_rules, charge.finalized_at))
+    decision = shares.decide_by(terms, charge, ticket.attribution)
     posted = Posted(charge.inference_charge_id, ticket.distribution_id, ticket.fingerprint, decision)
     return Row(posted, charge, ticket.attribution)
 

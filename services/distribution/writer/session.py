@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 import asyncpg
 
 from libs.postgres import Postgres
-from services.distribution.model import Posted, Row, Rule
+from services.distribution.model import Posted, Row, Terms
 from services.distribution.store import accounts, journal, revenue
 from services.distribution.writer import posting
 from services.distribution.writer.ticket import Ticket
@@ -32,12 +32,12 @@ class Written(NamedTuple):
 
 
 class Session:
-    """A connection with what is known through it: the rules at their revision, and accounts by name."""
+    """A connection with what is known through it: the terms at their revision, and accounts by name."""
 
-    def __init__(self, connection: asyncpg.Connection, revision: int, revenue_rules: tuple[Rule, ...]) -> None:
+    def __init__(self, connection: asyncpg.Connection, revision: int, terms: Terms) -> None:
         self._connection = connection
         self._revision = revision
-        self._rules = revenue_rules
+        self._terms = terms
         self._account_ids: dict[str, int] = {}
         self._expects_replays = False
 
@@ -67,7 +67,7 @@ class Session:
         Writes first and asks after: only where that fails because a charge was there before, the journal is asked which
         ones they are, and the rest is written. While that happens (billing sends again what it sent) it is asked first.
         """
-        rows = posting.rows(tickets, self._rules)
+        rows = posting.rows(tickets, self._terms)
         earlier: dict[str, Posted] = {}
         for _ in range(_TRIES_MAX):
             if self._expects_replays:
@@ -92,7 +92,7 @@ class Session:
         micro = {self._account_ids[name]: amount_micro for name, amount_micro in amounts.micro.items()}
         told = posting.events(rows)
         if not await journal.post_group(self._connection, rows, micro, told, revision=self._revision, recorded_at=now):
-            self._revision, self._rules = await revenue.load(self._connection)
+            self._revision, self._terms = await revenue.load(self._connection)
             raise RulesMoved
         return rows
 

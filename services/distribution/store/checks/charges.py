@@ -54,8 +54,8 @@ RULE_IN_FORCE: Final = Check(
         ), charge.rule_version::text
     FROM distributions AS charge LEFT JOIN periods USING (rule_version)
     WHERE active_from IS NULL OR finalized_at < active_from
-        -- A charge from the near future may have been recorded before the next rule was known.
-        OR least(finalized_at, recorded_at) >= until
+        -- A rule begins after every charge that was recorded before it, also one from the near future.
+        OR finalized_at >= until
     ORDER BY recorded_at, distribution_id
     """,
 )
@@ -71,7 +71,11 @@ OUTCOME: Final = Check(
                 -- What lies outside of the window is by the day of registration, which erasure takes away.
                 WHEN referrer_outcome IN (3, 4) THEN referrer_outcome
                 WHEN rule.referrer_bps = 0 THEN 8
-                WHEN referrer_outcome = 6 THEN 6
+                WHEN EXISTS (
+                    SELECT FROM tier_suspensions AS suspension
+                    WHERE suspension.model_tier = charge.model_tier AND from_time <= finalized_at
+                        AND (to_time IS NULL OR finalized_at < to_time)
+                ) THEN 6
                 WHEN (revenue_micro - provider_cost_micro)::numeric * 10000 < margin_floor_bps * revenue_micro THEN 5
                 ELSE 1
             END AS expected
