@@ -1,6 +1,8 @@
 """The same request gets the same answer: request ids, kept with a fingerprint of what was asked."""
 
 import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
@@ -104,6 +106,26 @@ async def remember(
         _fingerprint(request, key),
         response.SerializeToString(),
     )
+
+
+async def purge(connection: Connection, *, methods: Sequence[str], keep: timedelta, limit: int) -> int:
+    """Drops answers of these methods that are older than that, at most so many; returns how many.
+
+    Only of methods whose repeat does nothing without them: it finds by keys of its own that all was done.
+    """
+    # By the database's clock, as they are dated: how long somebody may go on asking is real time.
+    dropped: str = await connection.execute(
+        """
+        DELETE FROM idempotency WHERE (request_id, method) IN (
+            SELECT request_id, method FROM idempotency
+            WHERE method = ANY ($1::text[]) AND created_at < now() - $2::interval LIMIT $3
+        )
+        """,
+        methods,
+        keep,
+        limit,
+    )
+    return int(dropped.rsplit(maxsplit=1)[-1])
 
 
 def _fingerprint(request: Message, key: bytes) -> bytes:

@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
-from services.distribution.commands import audit, closing, erasing, governance, margins, refunds, settling, treasury
+from services.distribution.commands import (
+    answers,
+    audit,
+    closing,
+    erasing,
+    governance,
+    margins,
+    refunds,
+    settling,
+    treasury,
+)
 from services.distribution.settings import Settings
 
 
@@ -37,10 +47,6 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
     async def judge_tiers(now: datetime) -> None:
         await margins.judge_tiers(postgres, clock, now)
 
-    async def forget_bindings(now: datetime) -> None:
-        months = settings.attribution_window_months + settings.binding_retention_months
-        await erasing.forget_bindings(postgres, now, months=months)
-
     return [
         Job("apply_refunds", timedelta(minutes=1), apply_refunds),
         Job("settle", timedelta(minutes=1), settle),
@@ -50,5 +56,21 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
         Job("measure_coverage", timedelta(minutes=1), measure_coverage),
         Job("close_hours", timedelta(minutes=10), close_hours),
         Job("audit", timedelta(hours=1), schedule_audit),
+        *_retention(postgres, settings),
+    ]
+
+
+def _retention(postgres: Postgres, settings: Settings) -> Sequence[Job]:
+    """Those that forget."""
+
+    async def purge_answers(_now: datetime) -> None:
+        await answers.purge(postgres, settings.answers_kept)
+
+    async def forget_bindings(now: datetime) -> None:
+        months = settings.attribution_window_months + settings.binding_retention_months
+        await erasing.forget_bindings(postgres, now, months=months)
+
+    return [
+        Job("purge_answers", timedelta(days=1), purge_answers),
         Job("forget_bindings", timedelta(days=1), forget_bindings),
     ]

@@ -39,6 +39,9 @@ class Settings(Base):
     score_pool_funding_bps: int = environ.var(
         "1000", converter=whole(0, 10_000), help="Part of net foundation revenue that funds the score pool."
     )
+    answers_kept_days: int = environ.var(
+        "90", converter=whole(1, 3660), help="How long answers are kept whose repeats are known by other keys too."
+    )
     group_commit_max: int = environ.var("512", converter=whole(1, 512), help="Charges in one transaction.")
     ledger_queue_max: int = environ.var("8192", converter=whole(512, 1_000_000), help="Charges that may wait for it.")
     ledger_patience_seconds: float = environ.var(
@@ -50,6 +53,11 @@ class Settings(Base):
     def settlement_delay(self) -> timedelta:
         """How long after the money behind it cleared a share settles."""
         return timedelta(seconds=self.settlement_delay_seconds)
+
+    @property
+    def answers_kept(self) -> timedelta:
+        """How long the same request gets the same answer where money does not hang on it."""
+        return timedelta(days=self.answers_kept_days)
 
     @property
     def earnings_hold(self) -> timedelta:

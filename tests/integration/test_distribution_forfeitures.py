@@ -5,6 +5,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ async def test_a_forfeiture_without_who_and_why_is_refused(
     books: Treasury, field: str, changed: dict[str, str]
 ) -> None:
     ann = await books.creator(X)
-    plain = {"request_id": "f", "account_ref": ann, "reason": "FRAUD_CONFIRMED", "operator_id": "olga"}
+    plain: dict[str, Any] = {"request_id": "f", "account_ref": ann, "reason": "FRAUD_CONFIRMED", "operator_id": "olga"}
     async with served(books) as doors:
         reason, data = await refused(doors.treasury.ForfeitEarnings(pb.ForfeitEarningsRequest(**(plain | changed))))
     assert (reason != "", data["field"]) == (True, field)
