@@ -103,7 +103,8 @@ def test_tampering_with_any_field_is_found(people_count: int) -> None:
     made, _, _ = documents(1_000_003, list(range(1, people_count + 1)))
     for document in made:
         for path in leaves_of(document):
-            for other in (*tampered(_at(document, path)), 1, None, [], True):
+            others: list[Any] = [*tampered(_at(document, path)), 1, None, [], True]
+            for other in others:
                 changed = copy.deepcopy(document)
                 _set(changed, path, other)
                 if changed == document:
@@ -125,7 +126,9 @@ def test_tampering_with_any_field_is_found(people_count: int) -> None:
 def test_a_path_that_is_longer_shorter_or_reordered_is_found() -> None:
     made, _, _ = documents(1_000_003, list(range(1, 9)))
     document = made[0]
-    for path in (document["path"][:-1], document["path"][::-1], document["path"] * 2, document["path"] * 40, {}):
+    steps = document["path"]
+    wrong: list[Any] = [steps[:-1], steps[::-1], steps * 2, steps * 40, {}]
+    for path in wrong:
         with pytest.raises(proof.ProofInvalid):
             proof.verify(document | {"path": path})
 

@@ -13,7 +13,7 @@ from services.score import metrics
 from services.score.commands import imports as commands
 from services.score.commands.advancing import Advancing
 from services.score.commands.pulling import pull
-from services.score.model.imports import Header, ImportState, ScoreImport, Snapshot
+from services.score.model.imports import Header, ScoreImport, Snapshot
 from services.score.rules import imports as rules
 from services.score.rules import requests
 from services.score.rules.wallets import check_address

@@ -107,8 +107,8 @@ async def close(
     """Ends the reading, in whatever state."""
     await connection.execute(
         """
-        UPDATE imports SET state = $2, sha256 = $3, bad_lines = $4, wallets = $5, total_score = $6,
-            former_total_score = $7, ended_at = CASE WHEN $2 = 3 THEN NULL ELSE $8::timestamptz END
+        UPDATE imports SET state = $2::smallint, sha256 = $3, bad_lines = $4, wallets = $5, total_score = $6,
+            former_total_score = $7, ended_at = CASE WHEN $2::smallint = 3 THEN NULL ELSE $8::timestamptz END
         WHERE import_id = $1 AND state = 1
         """,
         import_id,
