@@ -111,7 +111,7 @@ def reporting(postgres: Postgres, referral: ReferralAdminServiceStub) -> Job:
     async def run(_now: datetime) -> None:
         await report(postgres, referral, older_than=_MEMORIES_GO_IN)
 
-    return Job("report_erasures", _EVERY, run)
+    return Job("report_erasures", _EVERY, run, sweeps=True)
 
 
 async def report(postgres: Postgres, referral: ReferralAdminServiceStub, *, older_than: timedelta) -> int:

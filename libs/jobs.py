@@ -31,13 +31,15 @@ class Job:
     """`run` is given the instant at which its period was due, a whole multiple of `every`.
 
     A crash between its effect and the record of it runs the period again: what it does must be repeatable. It is cut
-    off after `timeout_seconds` of real time, and tried again.
+    off after `timeout_seconds` of real time, and tried again. One that `sweeps` finds everything that is due by itself,
+    so that of several periods that passed only the last is run.
     """
 
     name: str
     every: timedelta
     run: Callable[[datetime], Awaitable[None]]
     timeout_seconds: float = 300.0
+    sweeps: bool = False
 
 
 class Jobs:
@@ -81,7 +83,8 @@ class Jobs:
             return []
         # Asked through the connection that holds the lead: who has lost it learns so before it runs anything.
         last_run = self._last_runs[job.name] = await _last_run(connection, job, now)
-        return [(instant, job) for instant in periods(last_run, now, job.every)]
+        passed = periods(last_run, now, job.every)
+        return [(instant, job) for instant in (passed[-1:] if job.sweeps else passed)]
 
     async def _run_period(self, connection: asyncpg.Connection, job: Job, due: datetime) -> bool:
         labels = (self._postgres.schema, job.name)

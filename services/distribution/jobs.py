@@ -48,12 +48,12 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
         await margins.judge_tiers(postgres, clock, now)
 
     return [
-        Job("apply_refunds", timedelta(minutes=1), apply_refunds),
+        Job("apply_refunds", timedelta(minutes=1), apply_refunds, sweeps=True),
         Job("settle", timedelta(minutes=1), settle),
         Job("drop_matured", timedelta(hours=1), drop_matured),
-        Job("activate_rules", timedelta(minutes=1), activate_rules),
+        Job("activate_rules", timedelta(minutes=1), activate_rules, sweeps=True),
         Job("judge_tiers", timedelta(minutes=5), judge_tiers),
-        Job("measure_coverage", timedelta(minutes=1), measure_coverage),
+        Job("measure_coverage", timedelta(minutes=1), measure_coverage, sweeps=True),
         Job("close_hours", timedelta(minutes=10), close_hours),
         Job("audit", timedelta(hours=1), schedule_audit),
         *_retention(postgres, settings),
@@ -71,6 +71,6 @@ def _retention(postgres: Postgres, settings: Settings) -> Sequence[Job]:
         await erasing.forget_bindings(postgres, now, months=months)
 
     return [
-        Job("purge_answers", timedelta(days=1), purge_answers),
+        Job("purge_answers", timedelta(days=1), purge_answers, sweeps=True),
         Job("forget_bindings", timedelta(days=1), forget_bindings),
     ]

@@ -57,7 +57,7 @@ async def wire(app: App) -> None:
     app.relay(postgres)
     app.consume(subscriptions(app.clock, settings.bonus_terms, EventLogServiceStub(app.channel("distribution"))))
     app.jobs(all_jobs(postgres, settings))
-    app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), app.clock, settings), "bonuses")
+    app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), settings), "bonuses")
     app.jobs(erasure_jobs(erasing, settings), "erasures")
 
 

@@ -1,6 +1,6 @@
 """Door 3, time."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from libs.clock import Clock
@@ -26,7 +26,7 @@ def all_jobs(postgres: Postgres, settings: Settings) -> Sequence[Job]:
         await retention.purge(postgres, now, months=months)
 
     return [
-        Job("expire_codes", timedelta(seconds=settings.code_expiry_every_seconds), expire_codes),
+        Job("expire_codes", timedelta(seconds=settings.code_expiry_every_seconds), expire_codes, sweeps=True),
         Job("purge", timedelta(days=1), purge),
     ]
 
@@ -38,19 +38,19 @@ def erasure_jobs(erasing: Erasing, settings: Settings) -> Sequence[Job]:
         await erasing.forfeit_ownerless(now, months=settings.attribution_window_months)
 
     return [
-        Job("erase", timedelta(seconds=5), erasing.take_on_all),
+        Job("erase", timedelta(seconds=5), erasing.take_on_all, sweeps=True),
         Job("forfeit_ownerless", timedelta(days=1), forfeit_ownerless),
     ]
 
 
-def bonus_jobs(budgets: Budgets, granting: Granting, clock: Clock, settings: Settings) -> Sequence[Job]:
+def bonus_jobs(budgets: Budgets, granting: Granting, settings: Settings) -> Sequence[Job]:
     """What moves bonuses on, in the order in which one step leads to the next."""
     every = timedelta(seconds=settings.bonus_every_seconds)
     return [
-        _newest("release_budgets", every, clock, budgets.release_all),
-        _newest("reserve_budgets", every, clock, budgets.reserve_all),
-        _newest("check_bonuses", every, clock, granting.check_all),
-        _newest("grant_bonuses", every, clock, granting.grant_all),
+        Job("release_budgets", every, budgets.release_all, sweeps=True),
+        Job("reserve_budgets", every, budgets.reserve_all, sweeps=True),
+        Job("check_bonuses", every, granting.check_all, sweeps=True),
+        Job("grant_bonuses", every, granting.grant_all, sweeps=True),
     ]
 
 
@@ -74,25 +74,15 @@ def risk_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[
         metrics.AUDIT_BROKEN_AT.set(await audit.broken_at(postgres) or 0)
 
     return [
-        _newest("rescore", seldom, clock, rescore),
-        _newest("look_at_standings", seldom, clock, look_at_standings),
-        _newest("purge_signals", seldom, clock, purge_signals),
-        _newest("escalate_reviews", often, clock, escalate_reviews),
-        _newest("verify_audit_log", timedelta(days=1), clock, verify_audit_log),
+        Job("rescore", seldom, rescore, sweeps=True),
+        Job("look_at_standings", seldom, look_at_standings, sweeps=True),
+        Job("purge_signals", seldom, purge_signals, sweeps=True),
+        Job("escalate_reviews", often, escalate_reviews, sweeps=True),
+        Job("verify_audit_log", timedelta(days=1), verify_audit_log, sweeps=True),
     ]
 
 
-def standing_jobs(enforcing: Enforcing, clock: Clock, settings: Settings) -> Sequence[Job]:
+def standing_jobs(enforcing: Enforcing, settings: Settings) -> Sequence[Job]:
     """What tells distribution of standings until it answers."""
     every = timedelta(seconds=settings.enforce_every_seconds)
-    return [_newest("enforce_standings", every, clock, enforcing.tell_all)]
-
-
-def _newest(name: str, every: timedelta, clock: Clock, run: Callable[[datetime], Awaitable[None]]) -> Job:
-    """A job for which, of several periods that passed, the last one alone finds everything that is due."""
-
-    async def run_newest(now: datetime) -> None:
-        if clock.now() - now < every:
-            await run(now)
-
-    return Job(name, every, run_newest)
+    return [Job("enforce_standings", every, enforcing.tell_all, sweeps=True)]

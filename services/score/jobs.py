@@ -45,8 +45,8 @@ def all_jobs(postgres: Postgres, clock: Clock, schedule: Schedule, settings: Set
 
     jobs = [
         Job("drop_challenges", timedelta(hours=1), drop_challenges),
-        Job("give_up_imports", timedelta(minutes=1), give_up_imports),
-        Job("measure_scores", timedelta(minutes=1), measure),
+        Job("give_up_imports", timedelta(minutes=1), give_up_imports, sweeps=True),
+        Job("measure_scores", timedelta(minutes=1), measure, sweeps=True),
     ]
     if settings.pull_url:
         every = timedelta(seconds=settings.pull_every_seconds)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +118,17 @@ class TestPeriods:
         assert len(diary.runs) == CATCH_UP_MAX
         assert diary.runs[-1] == ("a", clock.now())
         assert diary.runs[0] == ("a", clock.now() - MINUTE * (CATCH_UP_MAX - 1))
+
+    async def test_of_a_job_that_sweeps_only_the_newest_period_is_run(
+        self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
+    ) -> None:
+        sweeping = jobs(postgres, clock, replace(diary.job("a", MINUTE), sweeps=True))
+        for _ in range(2):
+            clock.advance(timedelta(days=7))
+            await sweeping.run_due(session)
+            await sweeping.run_due(session)
+            assert diary.runs.pop() == ("a", clock.now())
+            assert diary.runs == []
 
     async def test_jobs_run_in_the_order_in_which_they_fall_due(
         self, postgres: Postgres, session: asyncpg.Connection, clock: ManualClock, diary: Diary
