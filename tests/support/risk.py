@@ -56,7 +56,9 @@ class Desk:
     async def farm(self, *account_ids: str, referrer: str = "creator") -> None:
         """Sign-ups of one machine: all but the first are flagged at once, the first one when its week is over."""
         for account_id in account_ids:
-            await self.sign_up(account_id, referrer, ip_address="203.0.113.7", fingerprint=f"machine of {referrer}")
+            await self.sign_up(
+                account_id, referrer, ip_address=f"198.51.{len(referrer)}.1", fingerprint=f"machine of {referrer}"
+            )
 
     async def crowd(self, prefix: str, count: int, referrer: str = "creator") -> None:
         """Sign-ups that have nothing in common."""
