@@ -34,6 +34,9 @@ nightly: setup ## the same properties at full size
 audit: setup ## recompute every invariant of the running stack's books from its journal
 	exec $(PY) -m deploy.local.audit
 
+bench: setup ## measure: docs/benchmarks.md; SIZE=small for a quick look, GUARD=1 to fail below the floors
+	exec $(PY) -m deploy.bench
+
 check: setup lint types layers protos unused ## lint, types, layers, protos, unused code
 
 lint:
@@ -56,4 +59,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test nightly audit check lint types layers protos unused clean
+.PHONY: help setup run up down test nightly audit bench check lint types layers protos unused clean

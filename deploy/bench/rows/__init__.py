@@ -1,0 +1,17 @@
+"""What is measured, in the order of the table: a noun's rows are one module, and stand here once."""
+
+from typing import Final
+
+from deploy.bench.bench import Measure
+from deploy.bench.rows import baselines, doors, ingestion, packages, processes, scale, settlement
+
+ALL: Final[dict[str, Measure]] = {
+    "doors": doors.measure,
+    "ingestion": ingestion.measure,
+    "baselines": baselines.measure,
+    "packages": packages.measure,
+    "processes": processes.measure,
+    "scale": scale.measure,
+    "settlement": settlement.measure,
+}
+"""`doors` comes first: it measures the echo that every ratio is to."""
