@@ -11,10 +11,11 @@ from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.payout.v1.payout_pb2_grpc import PayoutServiceStub
 from protos.referral.v1 import admin_pb2_grpc, referral_pb2_grpc, share_pb2_grpc
 from services.referral.commands.budgets import Budgets
+from services.referral.commands.enforcing import Enforcing
 from services.referral.commands.erasure import Erasing
 from services.referral.commands.granting import Granting
-from services.referral.consumers import subscriptions
-from services.referral.jobs import all_jobs, bonus_jobs, erasure_jobs
+from services.referral.consumers import address_subscriptions, subscriptions
+from services.referral.jobs import all_jobs, bonus_jobs, erasure_jobs, risk_jobs, standing_jobs
 from services.referral.servicer import admin, referral, share
 from services.referral.settings import Settings
 
@@ -55,8 +56,16 @@ async def wire(app: App) -> None:
         share.CALLERS,
     )
     app.relay(postgres)
-    app.consume(subscriptions(app.clock, settings.bonus_terms, EventLogServiceStub(app.channel("distribution"))))
-    app.jobs(all_jobs(postgres, settings))
+    logs = {name: EventLogServiceStub(app.channel(name)) for name in ("distribution", "score", "payout")}
+    app.consume(
+        [
+            *subscriptions(app.clock, settings.bonus_terms, logs["distribution"]),
+            *address_subscriptions(app.clock, logs["score"], logs["payout"]),
+        ]
+    )
+    app.jobs([*all_jobs(postgres, settings), *risk_jobs(postgres, app.clock, settings)])
+    treasury = TreasuryServiceStub(app.channel("distribution"))
+    app.jobs(standing_jobs(Enforcing(postgres, app.clock, treasury), settings), "standings")
     app.jobs(bonus_jobs(budgets, Granting(postgres, app.clock, campaigns), settings), "bonuses")
     app.jobs(erasure_jobs(erasing, settings), "erasures")
 

@@ -69,6 +69,7 @@ def risk_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[
 
     async def escalate_reviews(now: datetime) -> None:
         await review.escalate_all(postgres, now)
+        metrics.reviews_waiting(await review.waiting(postgres, now))
 
     async def verify_audit_log(_now: datetime) -> None:
         metrics.AUDIT_BROKEN_AT.set(await audit.broken_at(postgres) or 0)

@@ -22,6 +22,7 @@ from protos.referral.v1 import events_pb2 as referral_events
 from protos.referral.v1 import referral_pb2, referral_pb2_grpc, share_pb2, share_pb2_grpc
 from tests.conftest import Database
 from tests.support.brokers import Broker
+from tests.support.referral import KEYS
 
 ROOT = Path(__file__).parents[2]
 Eventually = Callable[..., Awaitable[Any]]
@@ -55,7 +56,10 @@ async def running(
         "KAFKA_BOOTSTRAP": fresh_broker.bootstrap,
         "KAFKA_IDEMPOTENT": "0",
         "DRAIN_WAIT_SECONDS": "0",
+        **KEYS,
         "DISTRIBUTION_ADDRESS": "127.0.0.1:1",  # nobody is there
+        "PAYOUT_ADDRESS": "127.0.0.1:1",
+        "SCORE_ADDRESS": "127.0.0.1:1",
     }
     process = Process(Spec("referral", (sys.executable, "-m", "services.referral"), ROOT, lambda: True, told), log)
 

@@ -40,6 +40,7 @@ async def meshed(databases: Databases, redis_url: str, directory: Path, **settin
             "KAFKA_IDEMPOTENT": "0",
             "DISTRIBUTION_ADDRESS": NOWHERE,
             "PAYOUT_ADDRESS": NOWHERE,
+            "SCORE_ADDRESS": NOWHERE,
             "PSEUDONYM_KEY": "a key of the tests, long enough",
             "FINGERPRINT_KEY": "a key of the tests, long enough",
             "RISK_HASH_KEY": "another key of the tests",

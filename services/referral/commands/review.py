@@ -103,6 +103,12 @@ async def escalate_all(postgres: Postgres, now: datetime) -> int:
             return total
 
 
+async def waiting(postgres: Postgres, now: datetime) -> dict[tuple[Subject, bool], tuple[int, int]]:
+    """Open cases, and the overdue ones of them, by subject and urgency."""
+    async with postgres.connection() as connection:
+        return await review.count_waiting(connection, now)
+
+
 def write_note(note: Note) -> pb.ReviewNote:
     """Pack a note."""
     return pb.ReviewNote(operator_id=note.operator_id, text=note.text, written_at=to_timestamp(note.written_at))
