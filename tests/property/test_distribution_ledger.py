@@ -24,6 +24,7 @@ from tests.support.books import assert_books
 from tests.support.campaigns import Campaigns, campaigns_running
 from tests.support.distribution import Ledger, charge, ledger_running, referral_running
 from tests.support.ledger_model import DELAY, HOLD, Creator, Model
+from tests.support.ledger_rules import Rules
 
 CREATORS, PAYERS, PAYMENTS = 2, 4, 3
 SCENARIOS = 10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 100
@@ -44,22 +45,27 @@ step = st.one_of(
     ),
     st.tuples(st.just("freeze"), st.integers(0, CREATORS - 1), st.booleans()),
     st.tuples(st.just("forfeit"), st.integers(0, CREATORS - 1)),
+    st.tuples(st.just("thin"), st.integers(0, 1), amount, st.sampled_from([69, 70, 71, 200])),
+    st.tuples(st.just("judge")),
+    st.tuples(st.just("judge")),
+    st.tuples(st.just("rule"), st.sampled_from([0, 1, 777, 1000, 5000]), st.sampled_from([0, 500, 3333])),
+    st.tuples(st.just("kill")),
     st.tuples(st.just("spend"), st.integers(0, PAYERS - 1), st.integers(1, 5000)),
 )
 
 
-class World:
+class World(Rules):
     """One example: creators, payers and payments of its own, beside those of the examples before."""
 
     def __init__(self, ledger: Ledger, campaigns: Campaigns, campaign_id: str) -> None:
-        self.ledger, self.campaigns, self.campaign_id = ledger, campaigns, campaign_id
-        self.name = f"w{next(_worlds)}"
-        self.model = Model()
+        super().__init__(ledger, Model(), f"w{next(_worlds)}")
+        self.campaigns, self.campaign_id = campaigns, campaign_id
         self.sent: list[Charge] = []
         self.refs: dict[str, str] = {}
         self.before: Counter[str] = Counter()
 
     async def begin(self) -> None:
+        await self.begin_rules()
         commands = self.ledger.referral.commands
         commands.clock = self.ledger.clock
         for number in range(CREATORS):
@@ -78,26 +84,45 @@ class World:
     def creator_of(self, payer: int) -> str:
         return f"{self.name}-creator{payer}" if payer < CREATORS else ""
 
-    async def finalize(self, payer: int, revenue: int, payment: int, promotional: int = 0, charge_id: str = "") -> None:
+    async def finalize(
+        self,
+        payer: int,
+        revenue: int,
+        payment: int,
+        promotional: int = 0,
+        charge_id: str = "",
+        cost_percent: int = 50,
+    ) -> None:
         by = {f"{self.name}-p{payment}": revenue} if payment >= 0 else {}
         one = charge(
             charge_id or f"{self.name}-c{len(self.sent)}",
             f"{self.name}-payer{payer}",
             revenue,
             promotional_micro=promotional,
+            provider_cost_micro=revenue * cost_percent // 100,
+            model_tier=self.name,
             funding=tuple(Part(name, micro) for name, micro in by.items()),
             finalized_at=self.ledger.clock.now(),
         )
         self.sent.append(one)
         answer = await self.ledger.finalize(one)
         self.model.finalize(
-            one.inference_charge_id, self.creator_of(payer), revenue, promotional, by, self.ledger.clock.now()
+            one.inference_charge_id,
+            self.creator_of(payer),
+            revenue,
+            promotional,
+            by,
+            one.finalized_at,
+            one.provider_cost_micro,
         )
         again = await self.ledger.finalize(one)
         assert again.replayed
         assert again.posted == answer.posted
         for name in by:
             await self.apply_refunds(name)
+
+    async def thin(self, payer: int, revenue: int, cost_percent: int) -> None:
+        await self.finalize(payer, revenue, -1, cost_percent=cost_percent)
 
     async def mismatch(self, number: int) -> None:
         if self.sent:

@@ -6,6 +6,9 @@ from datetime import datetime, timedelta
 
 DELAY = timedelta(hours=48)
 HOLD = timedelta(days=14)
+FLOOR = 3000
+INSTANT = timedelta(microseconds=1)
+FIRST_RATES = (1000, 500, 7000)
 
 
 @dataclass
@@ -56,14 +59,23 @@ class Model:
         self.payments: dict[str, tuple[int, int, datetime | None]] = {}
         self.holds: dict[str, tuple[str, int, str]] = {}
         self.books: Counter[str] = Counter()
+        # By the first instant they apply to: rates of the referrer, the commons and the communities.
+        self.rules: list[tuple[datetime | None, tuple[int, int, int]]] = [(None, FIRST_RATES)]
+        # Of the one tier that there is: what was sold when and for how much, and when it was suspended.
+        self.sold: list[tuple[datetime, int, int]] = []
+        self.suspended: list[tuple[datetime, datetime | None]] = []
 
     def finalize(
-        self, charge: str, creator: str, revenue: int, promotional: int, by: dict[str, int], at: datetime
+        self, charge: str, creator: str, revenue: int, promotional: int, by: dict[str, int], at: datetime, cost: int = 0
     ) -> None:
         paid = revenue - promotional
-        referrer = paid // 10 if creator else 0
+        rate, *rates = next(rates for since, rates in reversed(self.rules) if since is None or since <= at)
+        stopped = any(since <= at and (until is None or at < until) for since, until in self.suspended)
+        thin = (revenue - cost) * 10_000 < FLOOR * revenue
+        referrer = paid * rate // 10_000 if creator and not stopped and not thin else 0
         rest = paid - referrer
-        commons, community = rest * 5 // 100, rest * 70 // 100
+        commons, community = (rest * each // 10_000 for each in rates)
+        self.sold.append((at, revenue, cost))
         parts = (referrer, commons, community, rest - commons - community)
         self.charges[charge] = Funded(creator, "artists", paid, parts, by, at)
         self._post(parts, 1)
@@ -71,6 +83,28 @@ class Model:
             self.pending[charge] = Share(creator, referrer, at)
         for payment in by:
             self.payments.setdefault(payment, (0, 0, None))
+
+    def change_rates(self, rates: tuple[int, int, int], now: datetime) -> None:
+        """From now on, but after everything that was finalized or began by now."""
+        began = [since for since, _ in self.rules if since is not None]
+        self.rules.append((self._after(now, *began, *(at for at, _, _ in self.sold)), rates))
+
+    def judge(self, due: datetime) -> None:
+        """A tier is suspended while an hour of it earns less than the floor."""
+        hour = [(revenue, cost) for at, revenue, cost in self.sold if due - timedelta(hours=1) <= at < due]
+        revenue, cost = sum(each for each, _ in hour), sum(each for _, each in hour)
+        poor = (revenue - cost) * 10_000 < FLOOR * revenue
+        last = [at for at, _, _ in self.sold]
+        stopped = bool(self.suspended) and self.suspended[-1][1] is None
+        if poor and not stopped:
+            ends = [until for _, until in self.suspended if until is not None]
+            self.suspended.append((self._after(due, *last, *ends), None))
+        elif stopped and not poor:
+            since = self.suspended[-1][0]
+            self.suspended[-1] = (since, self._after(due, *last, since))
+
+    def _after(self, now: datetime, *instants: datetime) -> datetime:
+        return max(now, *(instant + INSTANT for instant in instants)) if instants else now
 
     def _post(self, parts: tuple[int, int, int, int], sign: int) -> None:
         referrer, commons, community, foundation = parts
