@@ -11,7 +11,7 @@ from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard import consumers, servicer
 from services.leaderboard.board import Board
-from services.leaderboard.jobs import CatchingUp
+from services.leaderboard.jobs import CatchingUp, all_jobs
 from services.leaderboard.settings import Settings
 
 
@@ -35,6 +35,7 @@ async def wire(app: App) -> None:
         EventLogServiceStub(app.channel("referral")), EventLogServiceStub(app.channel("distribution"))
     )
     app.consume([*subscriptions, consumers.erasures(EventLogServiceStub(app.channel("referral")))])
+    app.jobs(all_jobs(postgres, settings.breakdown_grace))
     app.jobs([erasure.reporting(postgres, ReferralAdminServiceStub(app.channel("referral")))], "reports")
     logs = {subscription.topic.name: subscription.log for subscription in subscriptions}
     app.run(CatchingUp(postgres, app.clock, logs, settings.catching_up_poll_seconds).run, "catching up")

@@ -37,7 +37,8 @@ async def registrations(connection: Connection, events: Sequence[Received[Regist
     for event in events:
         registration = event.message
         if registration.referrer_ref:
-            tally.refer(registration.referrer_ref, _microseconds(registration.registered_at))
+            at_us = _microseconds(registration.registered_at)
+            tally.refer(registration.referrer_ref, at_us, registration.account_ref, registration.channel)
     await applying.apply(connection, tally)
     metrics.APPLIED.labels("registration").inc(len(events))
 
@@ -58,7 +59,7 @@ def _tally(finalized: ChargesFinalized, tally: Tally) -> None:
         if charge.referrer_ref and charge.referrer_micro:
             parts = [(share.model, share.amount_micro) for share in charge.model_breakdown]
             at_us = _microseconds(charge.finalized_at)
-            tally.earn(charge.referrer_ref, at_us, charge.referrer_micro, charge.model, parts)
+            tally.earn(charge.referrer_ref, charge.payer_ref, at_us, charge.referrer_micro, charge.model, parts)
 
 
 def _microseconds(timestamp: Timestamp) -> int:

@@ -12,3 +12,4 @@ CAUGHT_UP = Gauge(
     "creator_leaderboard_caught_up_timestamp_seconds",
     "Business time by which all that was published is known to be applied.",
 )
+PUBLISHED_DAYS = Counter("creator_leaderboard_published_days_total", "Days whose breakdowns were published.")

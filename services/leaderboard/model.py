@@ -46,6 +46,25 @@ class Accrual(NamedTuple):
     accrued_micro: int
 
 
+class OpenPart(NamedTuple):
+    """What a batch adds to one creator's day by one referee with one model."""
+
+    day: date
+    creator_ref: UUID
+    referee_ref: UUID
+    model: str
+    charges: int
+    accrued_micro: int
+
+
+class Referee(NamedTuple):
+    """How somebody came; an empty channel is none."""
+
+    referee_ref: UUID
+    channel: str
+    registered_on: date
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """Days with a referral that follow on each other."""

@@ -1,5 +1,6 @@
 """Door 1, gRPC: unpack, command, pack."""
 
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from services.leaderboard.board import Board
 from services.leaderboard.commands import profiles as profile_commands
 from services.leaderboard.model import Profile, Ranked, Slice
 from services.leaderboard.rules import boards, names, windows
-from services.leaderboard.store import earnings, places, profiles, progress
+from services.leaderboard.rules import breakdowns as breakdown_rules
+from services.leaderboard.store import breakdowns, earnings, places, profiles, progress
 
 log = logger(__name__)
 
@@ -106,6 +108,54 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
             accrued_micro=sum(point.accrued_micro for point in points),
             as_of=to_timestamp(as_of),
         )
+
+    async def GetEarningsBreakdown(
+        self, request: pb.GetEarningsBreakdownRequest, context: _Context
+    ) -> pb.GetEarningsBreakdownResponse:
+        dimension = breakdown_rules.check_dimension(request.dimension)
+        first, last = breakdown_rules.check_days(request.from_day, request.to_day)
+        parts, totals, through = await self._published(request.account_id, dimension, first, last)
+        charges, accrued_micro = (sum(column) for column in zip((0, 0), *totals.values(), strict=True))
+        whole = breakdown_rules.Part("", charges, accrued_micro)
+        return pb.GetEarningsBreakdownResponse(
+            parts=[
+                pb.BreakdownPart(name=part.name, accrued_micro=part.accrued_micro, charges=part.charges)
+                for part in breakdown_rules.with_rest((part for _, part in parts), whole)
+            ],
+            closed_through=through.isoformat() if through else "",
+        )
+
+    async def ListStatementLines(
+        self, request: pb.ListStatementLinesRequest, context: _Context
+    ) -> pb.ListStatementLinesResponse:
+        first, last = breakdown_rules.check_days(request.from_day, request.to_day)
+        size = breakdown_rules.check_lines(request.page_size)
+        start = breakdown_rules.check_token(request.page_token)
+        by_model = breakdown_rules.Dimension.MODEL
+        parts, totals, _ = await self._published(request.account_id, by_model, first, last)
+        lines = breakdown_rules.lines(parts, totals)
+        return pb.ListStatementLinesResponse(
+            lines=[
+                pb.StatementLine(
+                    day=day.isoformat(), model=part.name, charges=part.charges, accrued_micro=part.accrued_micro
+                )
+                for day, part in lines[start : start + size]
+            ],
+            next_page_token=str(start + size) if len(lines) > start + size else "",
+        )
+
+    async def _published(
+        self, account_id: str, dimension: breakdown_rules.Dimension, first: date, last: date
+    ) -> tuple[list[tuple[date, breakdown_rules.Part]], dict[date, tuple[int, int]], date | None]:
+        """What is shown of published days, their totals, and the last such day within the period; as of one instant."""
+        account_ref = await self._ref(account_id) or _NOBODY
+        async with self._postgres.transaction(readonly=True) as connection:
+            through = await breakdowns.published_through(connection)
+            if through is None or through < first:
+                return [], {}, None
+            last = min(last, through)
+            parts = await breakdowns.parts(connection, account_ref, dimension, first, last)
+            return parts, await earnings.totals(connection, account_ref, first, last), last
 
     async def _ref(self, account_id: str) -> UUID | None:
         """The surrogate of an account, from the own copy or from referral; None where it has none."""

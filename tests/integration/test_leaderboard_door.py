@@ -219,8 +219,21 @@ REFUSED: list[tuple[Any, str]] = [
     (pb.SetProfileRequest(account_id="ann", display_name="\u202eann"), "DISPLAY_NAME_INVALID"),
     (pb.SetProfileRequest(display_name="Ann"), "CREATOR_ID_INVALID"),
     (pb.GetEarningsSeriesRequest(account_id="ann"), "BUCKET_INVALID"),
-    (pb.GetEarningsBreakdownRequest(account_id="ann"), "NOT_SERVED_YET"),
-    (pb.ListStatementLinesRequest(account_id="ann"), "NOT_SERVED_YET"),
+    (pb.GetEarningsBreakdownRequest(account_id="ann"), "DIMENSION_INVALID"),
+    (pb.GetEarningsBreakdownRequest(account_id="ann", dimension=1, from_day="2026-3-1"), "DAYS_INVALID"),
+    (
+        pb.GetEarningsBreakdownRequest(account_id="ann", dimension=1, from_day="2026-03-02", to_day="2026-03-01"),
+        "DAYS_INVALID",
+    ),
+    (pb.ListStatementLinesRequest(account_id="ann", from_day="2024-01-01", to_day="2026-03-01"), "DAYS_INVALID"),
+    (
+        pb.ListStatementLinesRequest(account_id="ann", from_day="2026-03-01", to_day="2026-03-01", page_token="\u0663"),
+        "LINES_PAGE_INVALID",
+    ),
+    (
+        pb.ListStatementLinesRequest(account_id="ann", from_day="2026-03-01", to_day="2026-03-01", page_size=1001),
+        "LINES_PAGE_INVALID",
+    ),
     (pb.RebuildRequest(operator_id="op"), "NOT_SERVED_YET"),
 ]
 

@@ -29,6 +29,8 @@ class Referral(NamedTuple):
 
     referrer: uuid.UUID | None
     at: datetime
+    referee: uuid.UUID | None = None
+    channel: str = ""
 
 
 class Share(NamedTuple):
@@ -38,6 +40,7 @@ class Share(NamedTuple):
     at: datetime
     micro: int
     model: str = "gpt"
+    referee: uuid.UUID = uuid.UUID(int=1)
 
 
 Fact = Referral | Share
@@ -53,7 +56,10 @@ def ago(days: int = 0, **more: int) -> datetime:
 
 def registration(fact: Referral) -> referral_events.Registration:
     return referral_events.Registration(
-        account_ref=str(uuid.uuid4()), referrer_ref=str(fact.referrer or ""), registered_at=to_timestamp(fact.at)
+        account_ref=str(fact.referee or uuid.uuid4()),
+        referrer_ref=str(fact.referrer or ""),
+        registered_at=to_timestamp(fact.at),
+        channel=fact.channel,
     )
 
 
@@ -62,6 +68,7 @@ def finalized(facts: Iterable[Share]) -> distribution_events.ChargesFinalized:
         charges=[
             distribution_events.ChargeFinalized(
                 distribution_id=str(uuid.uuid4()),
+                payer_ref=str(fact.referee),
                 referrer_ref=str(fact.referrer or ""),
                 referrer_micro=fact.micro if fact.referrer else 0,
                 model=fact.model,

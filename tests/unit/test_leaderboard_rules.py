@@ -317,8 +317,8 @@ def test_no_pseudonym_can_be_taken_for_a_name() -> None:
 
 def test_a_charge_rises_its_referrer_in_the_four_windows_of_its_own_time() -> None:
     tally = Tally()
-    tally.earn(str(ANN), microseconds("2026-12-31T23:59:59"), 70, "m", [])
-    tally.earn(str(ANN), microseconds("2027-01-01T00:00:00"), 7, "m", [])
+    tally.earn(str(ANN), str(BOB), microseconds("2026-12-31T23:59:59"), 70, "m", [])
+    tally.earn(str(ANN), str(BOB), microseconds("2027-01-01T00:00:00"), 7, "m", [])
     rises = {(Timeframe(rise.timeframe).name, str(rise.window_start)): rise.earned_micro for rise in tally.rises()}
     assert rises == {
         ("DAILY", "2026-12-31"): 70,
@@ -335,8 +335,8 @@ def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came
     forth, back = Tally(), Tally()
     instants = [microseconds(f"2026-03-02T0{hour}:00:00") for hour in (1, 2, 3)]
     for one, other in zip(instants, reversed(instants), strict=True):
-        forth.refer(str(ANN), one)
-        back.refer(str(ANN).upper(), other)
+        forth.refer(str(ANN), one, str(BOB), "")
+        back.refer(str(ANN).upper(), other, str(BOB), "")
     assert forth.rises() == back.rises()
     assert {rise.referred_at for rise in forth.rises()} == {at("2026-03-02T03:00:00")}
     assert forth.referral_days() == {ANN: {date(2026, 3, 2)}}
@@ -357,18 +357,18 @@ def test_a_share_is_divided_among_models_and_counted_once(
     model: str, parts: list[tuple[str, int]], accruals: dict[str, tuple[int, int]]
 ) -> None:
     tally = Tally()
-    tally.earn(str(ANN), 0, 100, model, parts)
+    tally.earn(str(ANN), str(BOB), 0, 100, model, parts)
     assert {row.model: (row.charges, row.accrued_micro) for row in tally.accruals()} == accruals
 
 
 def test_a_fact_that_cannot_be_is_not_counted() -> None:
     tally = Tally()
     with pytest.raises(FactInvalid):
-        tally.earn(str(ANN), 0, -1, "m", [])
+        tally.earn(str(ANN), str(BOB), 0, -1, "m", [])
     with pytest.raises(FactInvalid):
-        tally.refer(str(ANN), -1)
+        tally.refer(str(ANN), -1, str(BOB), "")
     with pytest.raises(ValueError, match="UUID"):
-        tally.refer("nobody", 0)
+        tally.refer("nobody", 0, str(BOB), "")
     assert not tally.rises()
 
 

@@ -2,7 +2,7 @@
 
 from libs.postgres import Connection
 from services.leaderboard.rules.tally import Tally
-from services.leaderboard.store import earnings, places
+from services.leaderboard.store import breakdowns, earnings, places
 
 
 async def apply(connection: Connection, tally: Tally) -> None:
@@ -13,3 +13,7 @@ async def apply(connection: Connection, tally: Tally) -> None:
         await places.add_referral_days(connection, days)
     if accruals := tally.accruals():
         await earnings.add(connection, accruals)
+        if parts := tally.open_parts(await breakdowns.published_through(connection)):
+            await breakdowns.add_open(connection, parts)
+    if referees := tally.referees():
+        await breakdowns.add_referees(connection, referees)

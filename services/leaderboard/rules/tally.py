@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from libs.money import largest_remainder
-from services.leaderboard.model import Accrual, Rise, Timeframe
+from services.leaderboard.model import Accrual, OpenPart, Referee, Rise, Timeframe
 from services.leaderboard.rules.windows import window_on
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,22 +29,30 @@ class Tally:
     def __init__(self) -> None:
         self._referrals: dict[tuple[int, int], list[int]] = {}
         self._earnings: dict[tuple[int, int], list[int]] = {}
-        self._models: dict[tuple[int, int, str], list[int]] = {}
+        self._parts: dict[tuple[int, int, int, str], list[int]] = {}
+        self._referees: list[Referee] = []
         self._numbers: dict[str, int] = {}
 
-    def refer(self, referrer_ref: str, at_us: int) -> None:
+    def refer(self, referrer_ref: str, at_us: int, referee_ref: str, channel: str) -> None:
         """One referee more."""
         row = self._referrals.setdefault((self._number(referrer_ref), _day(at_us)), [0, at_us])
         row[0] += 1
         row[1] = max(row[1], at_us)
+        self._referees.append(Referee(UUID(referee_ref), channel, _date(_day(at_us))))
 
     def earn(
-        self, referrer_ref: str, at_us: int, share_micro: int, model: str, parts: Sequence[tuple[str, int]]
+        self,
+        referrer_ref: str,
+        referee_ref: str,
+        at_us: int,
+        share_micro: int,
+        model: str,
+        parts: Sequence[tuple[str, int]],
     ) -> None:
         """One charge's share; `parts` are the models of an ensemble and what each cost."""
         if share_micro <= 0:
             raise FactInvalid(f"a share of {share_micro}")
-        number, day = self._number(referrer_ref), _day(at_us)
+        number, referee, day = self._number(referrer_ref), self._number(referee_ref), _day(at_us)
         row = self._earnings.setdefault((number, day), [0, at_us])
         row[0] += share_micro
         row[1] = max(row[1], at_us)
@@ -52,7 +60,7 @@ class Tally:
         counted_under = model if model in shares else dearest(shares)
         for name, part_micro in shares.items():
             if part_micro or name == counted_under:
-                entry = self._models.setdefault((number, day, name), [0, 0])
+                entry = self._parts.setdefault((day, number, referee, name), [0, 0])
                 entry[0] += name == counted_under
                 entry[1] += part_micro
 
@@ -91,10 +99,27 @@ class Tally:
 
     def accruals(self) -> list[Accrual]:
         """Charges and micro-USD by creator, UTC day and model, in the order of the key."""
+        models: dict[tuple[int, int, str], list[int]] = {}
+        for (day, number, _, model), (charges, accrued_micro) in self._parts.items():
+            row = models.setdefault((number, day, model), [0, 0])
+            row[0] += charges
+            row[1] += accrued_micro
         return [
-            Accrual(UUID(int=number), _date(day), model, *row)
-            for (number, day, model), row in sorted(self._models.items())
+            Accrual(UUID(int=number), _date(day), model, *row) for (number, day, model), row in sorted(models.items())
         ]
+
+    def open_parts(self, after: date | None) -> list[OpenPart]:
+        """The same by referee too, of days after one, in the order of the key."""
+        least = after.toordinal() - _EPOCH_DAY if after else -1
+        return [
+            OpenPart(_date(day), UUID(int=number), UUID(int=referee), model, *row)
+            for (day, number, referee, model), row in sorted(self._parts.items())
+            if day > least
+        ]
+
+    def referees(self) -> Sequence[Referee]:
+        """How each referee came."""
+        return self._referees
 
     def _number(self, ref: str) -> int:
         number = self._numbers.get(ref)

@@ -76,6 +76,11 @@ def midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+def last_closed(instant: datetime | None, grace: timedelta) -> date | None:
+    """The last UTC day that was over, so long ago, at an instant; None where the instant is not known."""
+    return None if instant is None else (instant - grace).astimezone(UTC).date() - _DAY
+
+
 def streak_on(run: Run | None, today: date) -> int:
     """Days of a creator's newest run of days with a referral, if it lasted until today or yesterday; else it is over.
 

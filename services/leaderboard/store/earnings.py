@@ -34,3 +34,17 @@ async def by_day(connection: Connection, creator_ref: UUID, first: date, after: 
         after,
     )
     return [(day, accrued_micro, charges) for day, accrued_micro, charges in rows]
+
+
+async def totals(connection: Connection, creator_ref: UUID, first: date, last: date) -> dict[date, tuple[int, int]]:
+    """(charges, micro-USD) of every day of a period in which something accrued, the oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT day, sum(charges)::bigint AS charges, sum(accrued_micro)::bigint AS accrued_micro FROM earning_days
+        WHERE creator_ref = $1 AND day BETWEEN $2 AND $3 GROUP BY day ORDER BY day
+        """,
+        creator_ref,
+        first,
+        last,
+    )
+    return {row["day"]: (row["charges"], row["accrued_micro"]) for row in rows}

@@ -20,6 +20,12 @@ async def mark_caught_up(connection: Connection, instant: datetime) -> None:
     )
 
 
+async def caught_up_at(connection: Connection) -> datetime | None:
+    """The same instant, where it is known."""
+    instant: datetime | None = await connection.fetchval("SELECT caught_up_at FROM progress")
+    return instant
+
+
 async def as_of(connection: Connection) -> datetime:
     """The instant by which everything that was published is applied.
 
