@@ -87,6 +87,33 @@ async def is_so(straight: Postgres, query: str, least: int) -> bool:
 _SETTLED = "SELECT sum(balance_micro) FROM accounts WHERE kind = 'creator_settled'"
 
 
+async def check_sums(straight: Postgres) -> None:
+    taken = FUNDED * (SHARE * (PAID // 3) // PAID)
+    await eventually(lambda: is_so(straight, "SELECT sum(clawed_back_micro) FROM charge_reversals", taken), within=60)
+    async with straight.connection() as connection:
+        rows = await connection.fetch("SELECT kind, sum(balance_micro)::bigint AS micro FROM accounts GROUP BY kind")
+        await assert_books(connection)
+    each_way = PAYOUTS // 4
+    expected = {
+        "creator_pending": FUNDED * SHARE - taken,
+        "creator_settled": 2 * CREATORS * SHARE - 2 * each_way * 100,
+        "creator_held": each_way * 100,
+        "paid_out": each_way * 100,
+        "sent": each_way * 97,
+        "provider_fees": each_way * 3,
+        "in_flight": 0,
+        "receipts": FUNDED * (PAID // 3) - (2 * CREATORS + FUNDED) * PAID,
+    }
+    found = {row["kind"]: row["micro"] for row in rows}
+    assert {kind: found.get(kind, 0) for kind in expected} == expected
+    own = await straight.dedicated()
+    try:
+        _, results = await audit.examine(own)
+        assert [each.first[0] for each in results if each.violations] == []
+    finally:
+        await own.close()
+
+
 async def test_killed_in_the_middle_of_payouts_and_refunds_every_sum_is_exact(
     database: Database, kafka_bootstrap: str, tmp_path: Path
 ) -> None:
@@ -124,31 +151,4 @@ async def test_killed_in_the_middle_of_payouts_and_refunds_every_sum_is_exact(
                 group.create_task(pay_out(service, refs[number % CREATORS], number // CREATORS))
             for number in range(FUNDED):
                 group.create_task(buy(service, number))
-        taken = FUNDED * (SHARE * (PAID // 3) // PAID)
-        await eventually(
-            lambda: is_so(straight, "SELECT sum(clawed_back_micro) FROM charge_reversals", taken), within=60
-        )
-        async with straight.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT kind, sum(balance_micro)::bigint AS micro FROM accounts GROUP BY kind"
-            )
-            await assert_books(connection)
-        each_way = PAYOUTS // 4
-        expected = {
-            "creator_pending": FUNDED * SHARE - taken,
-            "creator_settled": 2 * CREATORS * SHARE - 2 * each_way * 100,
-            "creator_held": each_way * 100,
-            "paid_out": each_way * 100,
-            "sent": each_way * 97,
-            "provider_fees": each_way * 3,
-            "in_flight": 0,
-            "receipts": FUNDED * (PAID // 3) - (2 * CREATORS + FUNDED) * PAID,
-        }
-        found = {row["kind"]: row["micro"] for row in rows}
-        assert {kind: found.get(kind, 0) for kind in expected} == expected
-        own = await straight.dedicated()
-        try:
-            _, results = await audit.examine(own)
-            assert [each.first[0] for each in results if each.violations] == []
-        finally:
-            await own.close()
+        await check_sums(straight)
