@@ -24,6 +24,7 @@ from protos.events.v1 import events_pb2 as log_pb2
 from protos.events.v1 import events_pb2_grpc as log_pb2_grpc
 from services.distribution.model import Charge
 from tests.conftest import Database
+from tests.support.books import assert_books
 from tests.support.distribution import RunningReferral, charge, later, referral_running, request
 from tests.support.eventually import eventually
 from tests.support.proxies import proxied
@@ -101,13 +102,12 @@ async def serving(dsn: str, referral: RunningReferral, kafka: str, directory: Pa
 
 
 async def check_books(straight: Postgres) -> None:
-    async with straight.connection() as connection:
-        booked = await connection.fetch(
-            "SELECT account, sum(amount_micro)::bigint FROM entries GROUP BY 1 HAVING sum(amount_micro) <> 0 ORDER BY 1"
-        )
-        held = await connection.fetch("SELECT name, balance_micro FROM accounts WHERE balance_micro <> 0 ORDER BY 1")
-    assert [tuple(row) for row in booked] == [tuple(row) for row in held]
-    assert sum(row[1] for row in held) == 0
+    """At one instant: the jobs of the process go on meanwhile, and settle what is due."""
+    async with (
+        straight.connection() as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await assert_books(connection)
 
 
 async def count(straight: Postgres) -> int:
