@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import asyncpg
 import pytest
 
+from services.referral.model.risk import Client as Seen
+from services.referral.rules import signals
 from tests.support.databases import Databases
-from tests.support.gateway_mesh import Mesh, meshed
+from tests.support.gateway_mesh import RISK_HASH_KEY, Mesh, meshed
 from tests.support.gateways import Client
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -150,6 +153,32 @@ async def test_names_are_refused_where_the_client_put_them(client: Client) -> No
     answer = await client.call("PUT", "/api/creator/profile", token=token, body={"display_name": None})
     assert (answer.status, answer.json["display_name"]) == (200, None)
     assert answer.json["pseudonym"]
+
+
+async def test_what_the_gateway_saw_of_a_sign_up_is_kept_as_hashes_of_referrals_key(mesh: Mesh) -> None:
+    code = await code_of(mesh.client, "hana")
+    # Nearest to the trusted proxy is what counts; whatever the client itself wrote before it is not believed.
+    headers = {
+        "X-Forwarded-For": "6.6.6.6, 203.0.113.99",
+        "User-Agent": "Mozilla/5.0 (risk)",
+        "X-Client-Fingerprint": "f-1",
+    }
+    token = await mesh.client.token("hana-referee", scope="")
+    body = {"code": code}
+    bound = await mesh.client.call("POST", "/api/referrals/register", token=token, body=body, headers=headers)
+    assert bound.status == 200, bound.raw
+    connection = await asyncpg.connect(mesh.referral_dsn, server_settings={"search_path": "referral"})
+    try:
+        rows = await connection.fetch(
+            """
+            SELECT kind, hash FROM risk_signals JOIN accounts ON account_ref = referee_ref
+            WHERE account_id = 'hana-referee'
+            """
+        )
+    finally:
+        await connection.close()
+    seen = signals.hashes(Seen("203.0.113.99", "Mozilla/5.0 (risk)", "f-1"), [signals.key_of(RISK_HASH_KEY)])
+    assert {(row["kind"], row["hash"]) for row in rows} == {(each.kind, each.hash) for each in seen}
 
 
 async def test_with_one_service_or_the_broker_gone_the_rest_goes_on(mesh: Mesh) -> None:

@@ -15,6 +15,7 @@ from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.gateways import NOWHERE, Client, environment, opened
 
+RISK_HASH_KEY = "another key of the tests"
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,6 +25,7 @@ class Mesh:
     referral: Process
     leaderboard: Process
     broker: Broker
+    referral_dsn: str = ""
 
 
 @asynccontextmanager
@@ -43,22 +45,24 @@ async def meshed(databases: Databases, redis_url: str, directory: Path, **settin
             "SCORE_ADDRESS": NOWHERE,
             "PSEUDONYM_KEY": "a key of the tests, long enough",
             "FINGERPRINT_KEY": "a key of the tests, long enough",
-            "RISK_HASH_KEY": "another key of the tests",
+            "RISK_HASH_KEY": RISK_HASH_KEY,
             "BOARD_CACHE_SECONDS": "0",
             "HEADS_POLL_SECONDS": "0.5",
         }
         addresses: dict[str, str] = {}
+        dsns: dict[str, str] = {}
         processes: dict[str, Process] = {}
         for name in ("referral", "leaderboard"):
             database = await databases.create(name)
             stack.push_async_callback(databases.drop, database)
-            own = told | addresses | {"POSTGRES_DSN": databases.dsn_of(database)}
+            dsns[name] = databases.dsn_of(database)
+            own = told | addresses | {"POSTGRES_DSN": dsns[name]}
             spec = Spec(name, (sys.executable, "-m", f"services.{name}"), ROOT, lambda: True, own)
             processes[name] = Process(spec, directory / f"{name}.log")
             stack.callback(processes[name].kill)
             addresses[f"{name.upper()}_ADDRESS"] = f"127.0.0.1:{await ready_port(processes[name])}"
         client = await stack.enter_async_context(opened(directory / "clock", redis_url, **addresses, **settings))
-        yield Mesh(client, processes["referral"], processes["leaderboard"], broker)
+        yield Mesh(client, processes["referral"], processes["leaderboard"], broker, dsns["referral"])
 
 
 async def ready_port(process: Process) -> int:
