@@ -24,8 +24,9 @@ from protos.payout.v1.events_pb2 import DESTINATION_STATE_REMOVED, DestinationCh
 from protos.score.v1.events_pb2 import WALLET_STATE_LINKED, WalletChanged
 from services.referral.commands import addresses, qualifying
 from services.referral.model.bonuses import BonusTerms, Purchase
+from services.referral.model.figures import Revenue
 from services.referral.model.risk import AccountAddress, AddressKind
-from services.referral.store import activity
+from services.referral.store import activity, figures
 
 _REFUNDED = frozenset({PAYMENT_STATE_PARTIALLY_REFUNDED, PAYMENT_STATE_REFUNDED})
 
@@ -55,10 +56,12 @@ def address_subscriptions(
 
 
 async def charges(connection: Connection, events: Sequence[Received[ChargesFinalized]]) -> None:
-    """Charges of referees that were paid, at least in part, with real money."""
+    """Charges of referees: who paid, at least in part with real money, and what all of them paid together."""
     paid: dict[str, _Paid] = {}
+    minutes: dict[int, Revenue] = {}
     for event in events:
         _note_paid(event.message, paid)
+        _note_revenue(event.message, minutes)
         # One event carries up to 512 charges, and a batch 500 events: let calls through in between.
         await asyncio.sleep(0)
     if paid:
@@ -66,6 +69,9 @@ async def charges(connection: Connection, events: Sequence[Received[ChargesFinal
             UUID(payer_ref): activity.Paid(UUID(each[0]), *map(_instant, each[1:])) for payer_ref, each in paid.items()
         }
         await activity.record(connection, rows)
+    if minutes:
+        revenue = {_instant((minute * 60, 0)): each for minute, each in minutes.items()}
+        await figures.add_revenue(connection, revenue)
 
 
 _Paid = tuple[str, tuple[int, int], tuple[int, int]]
@@ -80,6 +86,16 @@ def _note_paid(finalized: ChargesFinalized, paid: dict[str, _Paid]) -> None:
         known = paid.get(charge.payer_ref)
         first, last = (min(known[1], at), max(known[2], at)) if known else (at, at)
         paid[charge.payer_ref] = charge.referrer_ref, first, last
+
+
+def _note_revenue(finalized: ChargesFinalized, minutes: dict[int, Revenue]) -> None:
+    for charge in finalized.charges:
+        if charge.referrer_ref:
+            revenue = minutes.setdefault(charge.finalized_at.seconds // 60, Revenue())
+            revenue.charges += 1
+            revenue.revenue_micro += charge.revenue_micro
+            revenue.provider_cost_micro += charge.provider_cost_micro
+            revenue.referrer_micro += charge.referrer_micro
 
 
 def _instant(at: tuple[int, int]) -> datetime:

@@ -13,6 +13,7 @@ from services.referral.commands.enforcing import Enforcing
 from services.referral.commands.erasure import Erasing
 from services.referral.commands.granting import Granting
 from services.referral.settings import Settings
+from services.referral.store import figures
 
 
 def all_jobs(postgres: Postgres, settings: Settings) -> Sequence[Job]:
@@ -25,9 +26,14 @@ def all_jobs(postgres: Postgres, settings: Settings) -> Sequence[Job]:
         months = settings.attribution_window_months + settings.binding_retention_months
         await retention.purge(postgres, now, months=months)
 
+    async def measure_launch(now: datetime) -> None:
+        async with postgres.connection() as connection:
+            metrics.launch(await figures.count(connection, now - timedelta(days=30), now))
+
     return [
         Job("expire_codes", timedelta(seconds=settings.code_expiry_every_seconds), expire_codes, sweeps=True),
         Job("purge", timedelta(days=1), purge),
+        Job("measure_launch", timedelta(hours=1), measure_launch),
     ]
 
 

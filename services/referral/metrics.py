@@ -7,7 +7,9 @@ from prometheus_client import Counter, Gauge
 from libs.refusals import Refusal
 from services.referral.model import Outcome, Registered
 from services.referral.model.erasures import ErasureState
+from services.referral.model.figures import Counted
 from services.referral.model.review import Subject
+from services.referral.rules import figures as figure_rules
 
 _ATTEMPTS = Counter(
     "creator_referral_registration_attempts_total",
@@ -105,3 +107,17 @@ def erasures(counts: dict[str, int]) -> None:
 def purged(what: str, rows: int) -> None:
     """Counts what retention removed."""
     _PURGED.labels(what).inc(rows)
+
+
+_CAC = Gauge("creator_referral_launch_cac_micro_usd", "Bonuses per converted referral of the last 30 days.")
+_CONVERSION = Gauge(
+    "creator_referral_launch_conversion_bps", "Referrals of the last 30 days that have paid, in 1/10000."
+)
+_MARGIN = Gauge("creator_referral_launch_net_margin_bps", "Net margin after referrals of the last 30 days, in 1/10000.")
+
+
+def launch(counted: Counted) -> None:
+    """Shows the figures of the launch."""
+    _CAC.set(figure_rules.cac_micro(counted))
+    _CONVERSION.set(figure_rules.conversion_bps(counted))
+    _MARGIN.set(figure_rules.net_margin_bps(counted))

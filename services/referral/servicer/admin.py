@@ -10,6 +10,7 @@ from services.referral.servicer.audit import AuditLog
 from services.referral.servicer.codes import Codes
 from services.referral.servicer.erasure import Erasures
 from services.referral.servicer.explainer import Explainer
+from services.referral.servicer.figures import Figures
 from services.referral.servicer.review import Reviews
 from services.referral.servicer.risk import Risk
 from services.referral.servicer.standings import Standings
@@ -25,7 +26,15 @@ CALLERS: Final = dict.fromkeys(
 
 
 class ReferralAdminServicer(
-    AuditLog, Codes, Erasures, Explainer, Reviews, Risk, Standings, admin_pb2_grpc.ReferralAdminServiceServicer
+    AuditLog,
+    Codes,
+    Erasures,
+    Explainer,
+    Figures,
+    Reviews,
+    Risk,
+    Standings,
+    admin_pb2_grpc.ReferralAdminServiceServicer,
 ):
     """creator.referral.v1.ReferralAdminService."""
 
