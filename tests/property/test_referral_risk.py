@@ -66,7 +66,12 @@ def test_one_more_flagged_referral_never_makes_a_standing_milder(referrals: int,
     assert ORDER.index(milder) <= ORDER.index(harsher)
 
 
-@given(st.sampled_from(Standing), by_hand=st.booleans(), referrals=st.integers(0, 100), flagged=st.integers(0, 100))
+@given(
+    standing=st.sampled_from(Standing),
+    by_hand=st.booleans(),
+    referrals=st.integers(0, 100),
+    flagged=st.integers(0, 100),
+)
 def test_no_share_lifts_a_suspension_or_confirms_fraud(
     standing: Standing, *, by_hand: bool, referrals: int, flagged: int
 ) -> None:
