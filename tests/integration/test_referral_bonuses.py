@@ -220,18 +220,20 @@ async def test_one_refused_grant_does_not_hold_up_the_others(mesh: Bonuses) -> N
     assert mesh.link.calls["BatchGrant"] == 3
 
 
-async def test_a_paused_campaign_grants_later(mesh: Bonuses) -> None:
+async def test_a_paused_campaign_grants_later_but_what_it_granted_before_is_found_out(mesh: Bonuses) -> None:
     campaign_id = await mesh.campaigns.active(100 * DOLLAR)
-    first, second = await mesh.earn("one", "two")
+    first, second, third = await mesh.earn("one", "two", "three")
+    mesh.unjudged.add(await mesh.ref("three"))
     await mesh.pass_hold()
     mesh.link.lost.add("BatchGrant")
-    await mesh.replica.run()  # both are granted, the answer is lost
+    await mesh.replica.run()  # two are granted, the answer is lost
     mesh.link.heal()
-    [third] = await mesh.earn("three")
-    await mesh.pass_hold()
+    mesh.unjudged.clear()
+    mesh.clock.advance(timedelta(minutes=5))
     await mesh.campaigns.pause(campaign_id)
-    await mesh.replica.run()
+    await mesh.replica.run()  # all three in one batch
     assert [(await mesh.row(each))["state"] for each in (first, second, third)] == ["granted", "granted", "pending"]
+    assert (await mesh.row(third))["sent_at"] is None
     await mesh.campaigns.activate(campaign_id)
     mesh.clock.advance(timedelta(minutes=10))
     await mesh.replica.run()
