@@ -28,7 +28,7 @@ from libs import rpc
 from libs.clock import MovableClock, SystemClock
 from libs.settings import Misconfigured
 
-SERVICES = ("referral", "leaderboard")
+SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
 CLOSED = frozenset({Limited.REGISTER})
 """Calls that are refused while they cannot be counted."""
 
@@ -137,7 +137,13 @@ class Gateway:
 
     def _bounds(self) -> Bounds:
         settings = self._settings
-        return Bounds(settings.body_bytes_max, settings.body_seconds, settings.request_seconds)
+        return Bounds(
+            settings.body_bytes_max,
+            settings.body_seconds,
+            settings.request_seconds,
+            settings.upload_bytes_max,
+            settings.upload_seconds,
+        )
 
     async def _listen(self, app: web.Application, gate: Gate) -> None:
         settings = self._settings

@@ -1,13 +1,13 @@
 """OpenAPI 3.1, made from the same declarations as the router."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
 from gateway.problems import CONTENT_TYPE
-from gateway.route import Access, Limited, Route, Scope
+from gateway.route import Access, Limited, Raw, Route, Scope
 from gateway.schemas.problem import ProblemDocument
 
 VERSION: Final = "1.0.0"
@@ -73,13 +73,8 @@ def statuses(route: Route) -> dict[HTTPStatus, tuple[str, ...]]:
     may(HTTPStatus.INTERNAL_SERVER_ERROR, "INTERNAL")
     may(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE")
     may(HTTPStatus.EXPECTATION_FAILED, "EXPECTATION_UNKNOWN")
-    if route.body is None:
-        may(HTTPStatus.BAD_REQUEST, "BODY_UNEXPECTED")
-    else:
-        may(HTTPStatus.BAD_REQUEST, "BODY_MISSING", "BODY_MALFORMED", "BODY_INVALID")
-        may(HTTPStatus.REQUEST_TIMEOUT, "BODY_TOO_SLOW")
-        may(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "BODY_TOO_LARGE")
-        may(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "MEDIA_TYPE_UNSUPPORTED")
+    for status, codes in _reading(route):
+        may(status, *codes)
     if route.access is not Access.PUBLIC:
         may(HTTPStatus.UNAUTHORIZED, "TOKEN_MISSING", "TOKEN_INVALID")
         may(HTTPStatus.SERVICE_UNAVAILABLE, "KEYS_UNAVAILABLE")
@@ -97,6 +92,24 @@ def statuses(route: Route) -> dict[HTTPStatus, tuple[str, ...]]:
     return {status: tuple(dict.fromkeys(codes)) for status, codes in sorted(found.items())}
 
 
+def _reading(route: Route) -> Iterator[tuple[HTTPStatus, tuple[str, ...]]]:
+    """What may be wrong with what comes in."""
+    if route.path_fields is not None:
+        yield HTTPStatus.BAD_REQUEST, ("PATH_INVALID",)
+    if route.idempotent:
+        yield HTTPStatus.BAD_REQUEST, ("IDEMPOTENCY_KEY_MISSING",)
+        yield HTTPStatus.UNPROCESSABLE_ENTITY, ("REQUEST_ID_REUSED",)
+    if route.body is None:
+        yield HTTPStatus.BAD_REQUEST, ("BODY_UNEXPECTED",)
+        return
+    yield HTTPStatus.BAD_REQUEST, ("BODY_MALFORMED",)
+    yield HTTPStatus.REQUEST_TIMEOUT, ("BODY_TOO_SLOW",)
+    yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ("BODY_TOO_LARGE",)
+    if not isinstance(route.body, Raw):
+        yield HTTPStatus.BAD_REQUEST, ("BODY_MISSING", "BODY_INVALID")
+        yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ("MEDIA_TYPE_UNSUPPORTED",)
+
+
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
@@ -109,7 +122,10 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     for status, codes in statuses(route).items():
         operation["responses"][str(int(status))] = _problem(status, codes)
-    if route.body is not None:
+    if isinstance(route.body, Raw):
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": route.body_required, "content": content}
+    elif route.body is not None:
         content = {_JSON: {"schema": {"$ref": _REF.format(name=route.body.__name__)}}}
         operation["requestBody"] = {"required": route.body_required, "content": content}
     if isinstance(route.access, Scope):
@@ -124,20 +140,33 @@ def _description(route: Route) -> str:
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     request_id = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"}
-    common = {"name": "X-Request-Id", "in": "header", "required": False, "schema": request_id}
-    if route.query is None:
-        return [common]
-    schema = msgspec.json.schema(route.query)["$defs"][route.query.__name__]
+    found: list[dict[str, Any]] = []
+    if route.path_fields is not None:
+        found += _fields(route.path_fields, "path")
+    if route.query is not None:
+        found += _fields(route.query, "query")
+    if route.idempotent:
+        found.append(_header("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 128}, required=True))
+    found += [_header(name, {"type": "string"}, required=False) for name in route.headers]
+    return [*found, _header("X-Request-Id", request_id, required=False)]
+
+
+def _header(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": schema}
+
+
+def _fields(shape: type[msgspec.Struct], place: str) -> list[dict[str, Any]]:
+    schema = msgspec.json.schema(shape)["$defs"][shape.__name__]
     return [
         {
             "name": name,
-            "in": "query",
-            "required": name in schema["required"],
-            "description": shape.get("description", ""),
-            "schema": _without_null(shape),
+            "in": place,
+            "required": place == "path" or name in schema["required"],
+            "description": described.get("description", ""),
+            "schema": _without_null(described),
         }
-        for name, shape in schema["properties"].items()
-    ] + [common]
+        for name, described in schema["properties"].items()
+    ]
 
 
 def _without_null(shape: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,18 @@ class RouteUnknown(Problem):
     status = HTTPStatus.NOT_FOUND
 
 
+class PathInvalid(Problem):
+    """A name in the path is not of the form it must have."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
+class IdempotencyKeyMissing(Problem):
+    """This request needs an Idempotency-Key: 1 to 128 printable characters, the same for the same request."""
+
+    status = HTTPStatus.BAD_REQUEST
+
+
 class MethodNotAllowed(Problem):
     """This path does not answer that method."""
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Never, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from gateway.problems import BodyInvalid, BodyMalformed, Problem, QueryInvalid
+from gateway.problems import BodyInvalid, BodyMalformed, PathInvalid, Problem, QueryInvalid
 from gateway.schemas.problem import FieldProblem
 
 ShapeT = TypeVar("ShapeT", bound=msgspec.Struct)
@@ -50,6 +50,16 @@ def read_query(pairs: Sequence[tuple[str, str]], shape: type[ShapeT]) -> ShapeT:
     except msgspec.ValidationError as error:
         where, detail = _explained(str(error))
         raise _bad_query(where[0] if where else "", detail) from None
+
+
+def read_path(names: Mapping[str, str], shape: type[ShapeT]) -> ShapeT:
+    """The names in a path; raises PathInvalid."""
+    try:
+        return msgspec.convert(dict(names), shape, strict=False)
+    except msgspec.ValidationError as error:
+        where, detail = _explained(str(error))
+        name = where[0] if where else ""
+        raise PathInvalid(errors=(FieldProblem(pointer=f"{{{name}}}", detail=detail),)) from None
 
 
 def refuse_query(pairs: Sequence[tuple[str, str]]) -> None:

@@ -1,6 +1,6 @@
 """What a route is. The router, the OpenAPI document and the documentation page are all made from these declarations."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
@@ -47,16 +47,29 @@ class Call(Generic[BodyT, QueryT]):
     client: Client
     body: BodyT
     query: QueryT
+    path: Any = None
+    """The names in the path, as the route's `path_fields` has them."""
+    request_id: str = ""
+    """What the owner knows this request by: made of account and Idempotency-Key, so that no two accounts meet."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """The headers that the route asked for; empty where one did not come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success other than 200 with JSON that nobody may store."""
+    """A success other than 200 with JSON that nobody may store. A content that comes in pieces is sent as it comes."""
 
-    content: Struct | bytes
+    content: Struct | bytes | AsyncIterator[bytes]
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Raw(Enum):
+    """A body that is no JSON of a schema."""
+
+    WHOLE = "as it came, up to the bound of all bodies"
+    STREAMED = "piece by piece, up to the bound of uploads"
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Struct | Answer]]
@@ -77,9 +90,16 @@ class Route:
     handler: Handler
     answers: Mapping[HTTPStatus, type[Struct] | str]
     """What comes back on success: a schema, or the media type of something that is not JSON."""
-    body: type[Struct] | None = None
+    body: type[Struct] | Raw | None = None
+    """A schema; or bytes, or an iterator of them."""
     body_required: bool = True
     query: type[Struct] | None = None
+    path_fields: type[Struct] | None = None
+    """What the names in the path may be."""
+    idempotent: bool = False
+    """Whether an Idempotency-Key must come: for everything that moves money."""
+    headers: tuple[str, ...] = ()
+    """Headers that the handler is given."""
     problems: Mapping[HTTPStatus, tuple[str, ...]] = field(default_factory=dict)
     """Codes that this route's own service gives, besides those that every route may give."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +114,7 @@ class Route:
         if name in self.fields:
             return self.fields[name]
         root = name.partition(".")[0].partition("[")[0]
-        if self.body is not None and root in self.body.__struct_fields__:
+        if isinstance(self.body, type) and root in self.body.__struct_fields__:
             return f"#/{name}"
         if self.query is not None and root in self.query.__struct_fields__:
             return f"?{name}"

@@ -47,6 +47,8 @@ class Settings(Deployment):
     body_bytes_max: int = environ.var("65536", converter=whole(1024, 10_000_000))
     body_seconds: float = environ.var("5", converter=seconds(0.1, 60))
     request_seconds: float = environ.var("5", converter=seconds(0.1, 60))
+    upload_bytes_max: int = environ.var(str(512 * 2**20), converter=whole(1024, 2**40), help="Files of scores.")
+    upload_seconds: float = environ.var("120", converter=seconds(1, 3600))
     idle_seconds: float = environ.var("30", converter=seconds(0.1, 3600))
     connections_max: int = environ.var("2000", converter=whole(1, 100_000))
 

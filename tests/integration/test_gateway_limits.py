@@ -163,6 +163,5 @@ async def test_redis_may_go_and_come_back(tmp_path: Path, referral: str) -> None
         assert answer.status == 200
         assert "RateLimit" not in answer.headers
         assert await register(client, "bob") == 503
-        assert (await client.call("GET", "/readyz")).json["dependencies"] == {
-            "referral": "up", "leaderboard": "down", "redis": "down",
-        }  # fmt: skip
+        dependencies = (await client.call("GET", "/readyz")).json["dependencies"]
+        assert (dependencies["referral"], dependencies["redis"]) == ("up", "down")

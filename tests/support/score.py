@@ -125,7 +125,7 @@ class Score:
             for start in range(0, len(file), piece):
                 yield admin_pb2.ImportScoresRequest(chunk=file[start : start + piece])
 
-        response: admin_pb2.ImportScoresResponse = await self.admin.ImportScores(parts())
+        response: admin_pb2.ImportScoresResponse = await self.admin.ImportScores(parts(), timeout=120)
         return response
 
     async def errors(self, import_id: str) -> list[tuple[int, str, str]]:
@@ -134,7 +134,7 @@ class Score:
 
     async def freeze(self, period: str = PERIOD, **changed: str) -> admin_pb2.Run:
         asked = {"request_id": str(uuid.uuid4()), "period": period, **self.order} | changed
-        run: admin_pb2.Run = (await self.admin.FreezeRun(admin_pb2.FreezeRunRequest(**asked))).run
+        run: admin_pb2.Run = (await self.admin.FreezeRun(admin_pb2.FreezeRunRequest(**asked), timeout=30)).run
         return run
 
     async def start(self, run_id: str) -> admin_pb2.Run:

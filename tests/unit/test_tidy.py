@@ -18,11 +18,11 @@ SERVICE_FILES = {
 }  # fmt: skip
 OUTSIDE = {
     "leaderboard": {"board"},
-    "payout": {"nowpayments"},
-    "score": {"feed"},
+    "payout": {"provider"},
+    "score": {"accounts", "contracts"},
     "distribution": {"writer", "attribution"},
 }
-"""What a service has beside them: its one contact with the outside world, and distribution its group writer."""
+"""What a service has beside them: its contacts with the outside world, and distribution its group writer."""
 BANNED_NAMES = {"common", "utils", "util", "helpers", "helper", "manager", "handler", "data", "info", "misc", "core"}
 
 AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
