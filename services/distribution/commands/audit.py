@@ -6,6 +6,7 @@ from datetime import datetime
 import asyncpg
 
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.ids import new_id
 from libs.leader import lead
 from libs.outbox import topic_of
@@ -16,7 +17,6 @@ from protos.distribution.v1 import audit_pb2 as pb
 from protos.distribution.v1 import events_pb2
 from services.distribution import metrics
 from services.distribution.commands import treasury
-from services.distribution.commands.once import Once
 from services.distribution.model.audit import Audit, AuditState, Result
 from services.distribution.rules import audit as rules
 from services.distribution.store import audit as store

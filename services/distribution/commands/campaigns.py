@@ -7,13 +7,13 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import campaigns_pb2 as pb
 from services.distribution.commands import posting
 from services.distribution.commands.budgets import lock_budget
-from services.distribution.commands.once import Once
 from services.distribution.model.campaigns import Budget, Campaign, CampaignState, CampaignType, Order
 from services.distribution.model.ledger import MARKETING, TransferKind
 from services.distribution.rules import campaigns as rules

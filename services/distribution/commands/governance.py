@@ -7,13 +7,13 @@ from typing import Final
 
 from libs import outbox
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.money import Rates
 from libs.postgres import Connection, Postgres, retried
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import events_pb2
 from protos.distribution.v1 import rules_pb2 as pb
 from services.distribution import metrics
-from services.distribution.commands.once import Once
 from services.distribution.model.campaigns import Order
 from services.distribution.model.governance import Proposal, RuleState
 from services.distribution.rules import governance as rules

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from protos.distribution.v1 import campaigns_pb2 as pb
 from services.distribution import metrics
 from services.distribution.commands import posting
 from services.distribution.commands.budgets import lock_budget
-from services.distribution.commands.once import Once
 from services.distribution.model.campaigns import Campaign, Grant
 from services.distribution.model.ledger import TransferKind, credits_account
 from services.distribution.rules import campaigns as campaign_rules

@@ -4,13 +4,13 @@ from dataclasses import replace
 from fractions import Fraction
 
 from libs.clock import Clock
+from libs.idempotency import Once
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import treasury_pb2 as pb
 from services.distribution import metrics
 from services.distribution.commands import posting
-from services.distribution.commands.once import Once
 from services.distribution.model import OPERATING, PAYOUT_RESERVE
 from services.distribution.model.campaigns import Order
 from services.distribution.model.treasury import PayoutsSwitch, ReserveChange, ReserveChangeState, ReserveDirection
