@@ -5,7 +5,9 @@ a step again, after a crash or beside another replica, does what was done. Distr
 has committed is committed, whatever this side thought.
 """
 
+import asyncio
 import secrets
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from protos.distribution.v1 import campaigns_pb2_grpc
 from services.score import metrics
 from services.score.commands import runs as commands
 from services.score.model import Order
-from services.score.model.runs import Run, RunState
+from services.score.model.runs import Reward, Run, RunState
 from services.score.rules import rewards as rules
 from services.score.store import rewards, runs
 
@@ -96,7 +98,7 @@ class Advancing:
         if run.state is RunState.FROZEN:
             await self._open(run)
         elif run.state is RunState.ALLOCATING and run.root_hash is None:
-            await self._divide(run.run_id)
+            await self._divide(run)
         elif run.state is RunState.ALLOCATING:
             await self._stage(run)
         else:
@@ -129,15 +131,20 @@ class Advancing:
             await runs.save(connection, run)
             await commands.announce(connection, run, self._clock.now())
 
+    async def _divide(self, run: Run) -> None:
+        """Rewards, salts and tree are made beside the loop, for they take seconds at 100,000 accounts."""
+        async with self._postgres.connection() as connection:
+            counting = await runs.participants(connection, run.run_id)
+        rows, tree = await asyncio.to_thread(rules.rewards, run.pool_micro, counting, _salt)
+        await self._record_divided(run.run_id, rows, tree)
+
     @retried
-    async def _divide(self, run_id: UUID) -> None:
-        """Rewards, salts and tree in one transaction: there is one set of salts, or none."""
+    async def _record_divided(self, run_id: UUID, rows: Sequence[Reward], tree: rules.Tree) -> None:
+        """Whoever is first: there is one set of salts, and one root."""
         async with self._postgres.transaction() as connection:
             run = await runs.lock(connection, run_id)
             if run is None or run.state is not RunState.ALLOCATING or run.root_hash is not None:
                 return
-            counting = await runs.participants(connection, run_id)
-            rows, tree = rules.rewards(run.pool_micro, counting, lambda: secrets.token_bytes(rules.SALT_BYTES))
             await rewards.insert(connection, run_id, rows, tree)
             await runs.save(connection, run._replace(root_hash=rules.published_hash(run_id, tree)))
 
@@ -236,3 +243,7 @@ def _opening(run: Run) -> pb.OpenGrantRequest:
         wanted_micro=run.terms.configured_micro,
         accept_less=True,
     )
+
+
+def _salt() -> bytes:
+    return secrets.token_bytes(rules.SALT_BYTES)
