@@ -2,27 +2,38 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import date
+from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs import erasure
 from libs.inbox import Received, Subscription
 from libs.postgres import Connection
-from protos.distribution.v1.events_pb2 import ChargesFinalized
+from libs.timestamps import to_datetime
+from protos.distribution.v1.events_pb2 import (
+    EARNINGS_CHANGE_CLAWED_BACK,
+    EARNINGS_CHANGE_FORFEITED,
+    ChargesFinalized,
+    EarningsChanged,
+)
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.referral.v1.events_pb2 import AccountErased, Registration
 from services.leaderboard import metrics
 from services.leaderboard.commands import applying, erasing
 from services.leaderboard.rules.tally import Tally
 
+_TAKEN_BACK: Final = frozenset({EARNINGS_CHANGE_CLAWED_BACK, EARNINGS_CHANGE_FORFEITED})
+
 
 def subscriptions(
     referral: EventLogServiceStub, distribution: EventLogServiceStub
-) -> tuple[Subscription[Registration], Subscription[ChargesFinalized]]:
+) -> tuple[Subscription[Registration], Subscription[ChargesFinalized], Subscription[EarningsChanged]]:
     """What leaderboard listens to, and whom it asks for what it missed."""
     return (
         Subscription(Registration, registrations, referral),
         Subscription(ChargesFinalized, charges, distribution),
+        Subscription(EarningsChanged, changes, distribution),
     )
 
 
@@ -52,6 +63,18 @@ async def charges(connection: Connection, events: Sequence[Received[ChargesFinal
         await asyncio.sleep(0)
     await applying.apply(connection, tally)
     metrics.APPLIED.labels("charge").inc(sum(len(event.message.charges) for event in events))
+
+
+async def changes(connection: Connection, events: Sequence[Received[EarningsChanged]]) -> None:
+    """Of all that happens to earnings, what takes them back."""
+    tally = Tally()
+    for event in events:
+        change = event.message
+        if change.change in _TAKEN_BACK:
+            day = date.fromisoformat(change.accrued_on) if change.accrued_on else to_datetime(change.changed_at).date()
+            tally.reverse(change.creator_ref, day, change.amount_micro)
+    await applying.apply(connection, tally)
+    metrics.APPLIED.labels("change").inc(len(events))
 
 
 def _tally(finalized: ChargesFinalized, tally: Tally) -> None:

@@ -34,6 +34,7 @@ class Rise(NamedTuple):
     earned_micro: int
     referred_at: datetime | None
     earned_at: datetime | None
+    reversed_micro: int = 0
 
 
 class Accrual(NamedTuple):
@@ -82,6 +83,11 @@ class Place:
     earned_micro: int
     reached_at: datetime
 
+    @property
+    def counts(self) -> bool:
+        """False where everything was taken back: then it is on no board."""
+        return self.referral_count > 0 or self.earned_micro > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
@@ -125,3 +131,4 @@ class Point:
     start: date
     accrued_micro: int
     charges: int
+    reversed_micro: int = 0

@@ -1,6 +1,6 @@
 """Door 1, gRPC: unpack, command, pack."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from protos.referral.v1 import referral_pb2
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard.board import Board
 from services.leaderboard.commands import profiles as profile_commands
-from services.leaderboard.model import Profile, Ranked, Slice
+from services.leaderboard.model import Point, Profile, Ranked, Slice
 from services.leaderboard.rules import boards, names, windows
 from services.leaderboard.rules import breakdowns as breakdown_rules
 from services.leaderboard.store import breakdowns, earnings, places, profiles, progress
@@ -27,6 +27,7 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 CALLERS: Final = frozenset({"gateway"})
 
+_DAY: Final = timedelta(days=1)
 _NOBODY: Final = UUID(int=0)
 _WAIT_S: Final = 3.0
 _MARK_WAIT_S: Final = 0.3
@@ -102,6 +103,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
                     start=to_timestamp(windows.midnight(point.start)),
                     accrued_micro=point.accrued_micro,
                     charges=point.charges,
+                    reversed_micro=point.reversed_micro,
                 )
                 for point in points
             ],
@@ -115,8 +117,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         dimension = breakdown_rules.check_dimension(request.dimension)
         first, last = breakdown_rules.check_days(request.from_day, request.to_day)
         parts, totals, through = await self._published(request.account_id, dimension, first, last)
-        charges, accrued_micro = (sum(column) for column in zip((0, 0), *totals.values(), strict=True))
-        whole = breakdown_rules.Part("", charges, accrued_micro)
+        whole = breakdown_rules.Part("", sum(day.charges for day in totals), sum(day.accrued_micro for day in totals))
         return pb.GetEarningsBreakdownResponse(
             parts=[
                 pb.BreakdownPart(name=part.name, accrued_micro=part.accrued_micro, charges=part.charges)
@@ -137,25 +138,29 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         return pb.ListStatementLinesResponse(
             lines=[
                 pb.StatementLine(
-                    day=day.isoformat(), model=part.name, charges=part.charges, accrued_micro=part.accrued_micro
+                    day=line.day.isoformat(),
+                    model=line.part.name,
+                    charges=line.part.charges,
+                    accrued_micro=line.part.accrued_micro,
+                    reversed_micro=line.reversed_micro,
                 )
-                for day, part in lines[start : start + size]
+                for line in lines[start : start + size]
             ],
             next_page_token=str(start + size) if len(lines) > start + size else "",
         )
 
     async def _published(
         self, account_id: str, dimension: breakdown_rules.Dimension, first: date, last: date
-    ) -> tuple[list[tuple[date, breakdown_rules.Part]], dict[date, tuple[int, int]], date | None]:
+    ) -> tuple[list[tuple[date, breakdown_rules.Part]], list[Point], date | None]:
         """What is shown of published days, their totals, and the last such day within the period; as of one instant."""
         account_ref = await self._ref(account_id) or _NOBODY
         async with self._postgres.transaction(readonly=True) as connection:
             through = await breakdowns.published_through(connection)
             if through is None or through < first:
-                return [], {}, None
+                return [], [], None
             last = min(last, through)
             parts = await breakdowns.parts(connection, account_ref, dimension, first, last)
-            return parts, await earnings.totals(connection, account_ref, first, last), last
+            return parts, await earnings.by_day(connection, account_ref, first, last + _DAY), last
 
     async def _ref(self, account_id: str) -> UUID | None:
         """The surrogate of an account, from the own copy or from referral; None where it has none."""

@@ -24,8 +24,15 @@ INSTANTS = st.builds(
     st.sampled_from([0, 1, 3_600_000_000, 43_200_000_000]),
 )
 FACTS: st.SearchStrategy[Fact] = st.one_of(
-    st.builds(Referral, CREATORS, INSTANTS),
-    st.builds(Share, CREATORS, INSTANTS, st.sampled_from([0, 1, 7, 1000, 10**15]), st.sampled_from(["gpt", "glm"])),
+    st.builds(Referral, CREATORS, INSTANTS, st.just(None), st.just("")),
+    st.builds(
+        Share,
+        CREATORS,
+        INSTANTS,
+        st.sampled_from([0, 1, 7, 1000, 10**15]),
+        st.sampled_from(["gpt", "glm"]),
+        st.integers(0, 2).map(creator),
+    ),
 )
 TIE = [Referral(creator(1), NOW), Referral(creator(0), NOW), Referral(creator(2), NOW - timedelta(microseconds=1))]
 
@@ -38,7 +45,7 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
 
 async def empty(postgres: Postgres) -> None:
     async with postgres.transaction() as connection:
-        await connection.execute("TRUNCATE places, referral_days, earning_days")
+        await connection.execute("TRUNCATE places, referral_days, earning_days, open_parts, referees")
 
 
 @given(facts=st.lists(FACTS, max_size=25), data=st.data())

@@ -188,5 +188,7 @@ async def books(postgres: Postgres) -> list[tuple[Any, ...]]:
             ),
             *await connection.fetch("SELECT creator_ref, days::text FROM referral_days ORDER BY creator_ref"),
             *await connection.fetch("SELECT * FROM earning_days ORDER BY creator_ref, day, model"),
+            *await connection.fetch("SELECT * FROM open_parts ORDER BY day, creator_ref, referee_ref, model"),
+            *await connection.fetch("SELECT * FROM reversal_days ORDER BY creator_ref, day"),
         ]
     return [tuple(row) for row in rows]

@@ -373,13 +373,16 @@ def test_a_fact_that_cannot_be_is_not_counted() -> None:
 
 
 def test_a_series_sums_days_into_buckets() -> None:
-    days = [(date(2026, 12, 28), 1, 1), (date(2027, 1, 1), 2, 1), (date(2027, 1, 4), 4, 2)]
-    assert windows.series(days, Timeframe.WEEKLY) == [Point(date(2026, 12, 28), 3, 2), Point(date(2027, 1, 4), 4, 2)]
-    assert windows.series(days, Timeframe.MONTHLY) == [Point(date(2026, 12, 1), 1, 1), Point(date(2027, 1, 1), 6, 3)]
+    days = [Point(date(2026, 12, 28), 1, 1, 1), Point(date(2027, 1, 1), 2, 1, 2), Point(date(2027, 1, 4), 4, 2)]
+    assert windows.series(days, Timeframe.WEEKLY) == [Point(date(2026, 12, 28), 3, 2, 3), Point(date(2027, 1, 4), 4, 2)]
+    assert windows.series(days, Timeframe.MONTHLY) == [
+        Point(date(2026, 12, 1), 1, 1, 1),
+        Point(date(2027, 1, 1), 6, 3, 2),
+    ]
 
 
 def test_a_series_has_at_most_four_hundred_points() -> None:
-    days = [(date(2026, 1, 1) + timedelta(days=number), 1, 1) for number in range(401)]
+    days = [Point(date(2026, 1, 1) + timedelta(days=number), 1, 1) for number in range(401)]
     assert len(windows.series(days[:400], Timeframe.DAILY)) == 400
     with pytest.raises(windows.SeriesPeriodInvalid):
         windows.series(days, Timeframe.DAILY)

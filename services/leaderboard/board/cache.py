@@ -79,8 +79,12 @@ for i = 3, #ARGV, 2 do
     local before = redis.call('HGET', places, ref)
     if before ~= standing then
         if before then redis.call('ZREM', order, before .. ref) end
-        redis.call('ZADD', order, 0, standing .. ref)
-        redis.call('HSET', places, ref, standing)
+        if standing == '' then
+            redis.call('HDEL', places, ref)
+        else
+            redis.call('ZADD', order, 0, standing .. ref)
+            redis.call('HSET', places, ref, standing)
+        end
     end
 end
 redis.call('HSET', about, 'size', redis.call('ZCARD', order))
@@ -164,10 +168,12 @@ class Lease:
         return int(seen) if seen else None
 
     async def change(self, places: Sequence[Place]) -> None:
-        """Moves creators to the places they have now."""
+        """Moves creators to the places they have now, or off the board."""
         for start in range(0, len(places), _CHUNK):
             chunk = places[start : start + _CHUNK]
-            pairs = chain.from_iterable((place.creator_ref.bytes, boards.standing(place)) for place in chunk)
+            pairs = chain.from_iterable(
+                (place.creator_ref.bytes, boards.standing(place) if place.counts else b"") for place in chunk
+            )
             await self._held(self._scripts.change, self._keys, *pairs)
 
     async def make(self, places: Sequence[Place]) -> None:

@@ -15,5 +15,7 @@ async def apply(connection: Connection, tally: Tally) -> None:
         await earnings.add(connection, accruals)
         if parts := tally.open_parts(await breakdowns.published_through(connection)):
             await breakdowns.add_open(connection, parts)
+    if reversals := tally.reversals():
+        await earnings.add_reversals(connection, reversals)
     if referees := tally.referees():
         await breakdowns.add_referees(connection, referees)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.refusals import InvalidArgument
+from services.leaderboard.model import Point
 
 REFEREES_MIN: Final = 5
 OTHER: Final = "other"
@@ -54,6 +55,14 @@ class Part(NamedTuple):
     name: str
     charges: int
     accrued_micro: int
+
+
+class Line(NamedTuple):
+    """A line of a statement."""
+
+    day: date
+    part: Part
+    reversed_micro: int
 
 
 class DimensionInvalid(InvalidArgument):
@@ -99,16 +108,12 @@ def with_rest(parts: Iterable[Part], total: Part) -> list[Part]:
     return sorted(found, key=lambda part: (-part.accrued_micro, part.name))
 
 
-def lines(parts: Iterable[tuple[date, Part]], totals: Mapping[date, tuple[int, int]]) -> list[tuple[date, Part]]:
-    """The lines of a statement: for each day its models by name, then the rest as `other`."""
+def lines(parts: Iterable[tuple[date, Part]], totals: Iterable[Point]) -> list[Line]:
+    """The lines of a statement: for each day its models by name, then the rest and what was taken back as `other`."""
     shown_on: dict[date, list[Part]] = defaultdict(list)
     for day, part in parts:
         shown_on[day].append(part)
-    return [
-        (day, part)
-        for day, total in totals.items()
-        for part in sorted(with_rest(shown_on[day], Part("", *total)), key=lambda part: (part.name == OTHER, part.name))
-    ]
+    return [line for total in totals for line in _lines_of(total, shown_on[total.start])]
 
 
 def check_dimension(number: int) -> Dimension:
@@ -140,6 +145,15 @@ def check_token(token: str) -> int:
     if not (token.isascii() and token.isdecimal() and len(token) <= _TOKEN_DIGITS):
         raise LinesPageInvalid(field="page_token")
     return int(token)
+
+
+def _lines_of(total: Point, parts: Sequence[Part]) -> list[Line]:
+    found = sorted(with_rest(parts, Part("", total.charges, total.accrued_micro)))
+    rest = next((part for part in found if part.name == OTHER), Part(OTHER, 0, 0))
+    made = [Line(total.start, part, 0) for part in found if part.name != OTHER]
+    if rest.charges or rest.accrued_micro or total.reversed_micro:
+        made.append(Line(total.start, rest, total.reversed_micro))
+    return made
 
 
 def _choose(rows: Iterable[tuple[str, tuple[str, ...], UUID]]) -> set[str]:

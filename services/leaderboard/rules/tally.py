@@ -30,6 +30,7 @@ class Tally:
         self._referrals: dict[tuple[int, int], list[int]] = {}
         self._earnings: dict[tuple[int, int], list[int]] = {}
         self._parts: dict[tuple[int, int, int, str], list[int]] = {}
+        self._reversals: dict[tuple[int, int], int] = defaultdict(int)
         self._referees: list[Referee] = []
         self._numbers: dict[str, int] = {}
 
@@ -64,19 +65,28 @@ class Tally:
                 entry[0] += name == counted_under
                 entry[1] += part_micro
 
+    def reverse(self, creator_ref: str, day: date, amount_micro: int) -> None:
+        """Some of what had accrued on a day is taken back."""
+        if amount_micro <= 0:
+            raise FactInvalid(f"a reversal of {amount_micro}")
+        self._reversals[self._number(creator_ref), day.toordinal() - _EPOCH_DAY] += amount_micro
+
     def rises(self) -> list[Rise]:
         """By how much each creator rises in each of its windows, in the order of the key."""
         sums: dict[tuple[int, int, int], list[int]] = {}
         for (number, day), (count, newest_us) in self._referrals.items():
             for timeframe, start in _windows(day):
-                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1])
+                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1, 0])
                 row[0] += count
                 row[2] = max(row[2], newest_us)
         for (number, day), (earned_micro, newest_us) in self._earnings.items():
             for timeframe, start in _windows(day):
-                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1])
+                row = sums.setdefault((timeframe, start, number), [0, 0, -1, -1, 0])
                 row[1] += earned_micro
                 row[3] = max(row[3], newest_us)
+        for (number, day), reversed_micro in self._reversals.items():
+            for timeframe, start in _windows(day):
+                sums.setdefault((timeframe, start, number), [0, 0, -1, -1, 0])[4] += reversed_micro
         return [
             Rise(
                 timeframe,
@@ -86,8 +96,9 @@ class Tally:
                 earned,
                 _instant(referred),
                 _instant(charged),
+                taken_back,
             )
-            for (timeframe, start, number), (count, earned, referred, charged) in sorted(sums.items())
+            for (timeframe, start, number), (count, earned, referred, charged, taken_back) in sorted(sums.items())
         ]
 
     def referral_days(self) -> Mapping[UUID, set[date]]:
@@ -116,6 +127,10 @@ class Tally:
             for (day, number, referee, model), row in sorted(self._parts.items())
             if day > least
         ]
+
+    def reversals(self) -> list[tuple[UUID, date, int]]:
+        """What is taken back, by creator and UTC day, in the order of the key."""
+        return [(UUID(int=number), _date(day), micro) for (number, day), micro in sorted(self._reversals.items())]
 
     def referees(self) -> Sequence[Referee]:
         """How each referee came."""

@@ -101,13 +101,18 @@ def check_period(start: datetime | None, end: datetime | None, now: datetime) ->
     return first, after
 
 
-def series(days: Iterable[tuple[date, int, int]], timeframe: Timeframe) -> list[Point]:
-    """Days as (day, micro-USD, charges), oldest first, summed up by bucket; at most 400, else SeriesPeriodInvalid."""
+def series(days: Iterable[Point], timeframe: Timeframe) -> list[Point]:
+    """Days, oldest first, summed up by bucket; at most 400, else SeriesPeriodInvalid."""
     points: dict[date, Point] = {}
-    for day, accrued_micro, charges in days:
-        start = window_on(timeframe, day).start
+    for day in days:
+        start = window_on(timeframe, day.start).start
         before = points.get(start, Point(start, 0, 0))
-        points[start] = Point(start, before.accrued_micro + accrued_micro, before.charges + charges)
+        points[start] = Point(
+            start,
+            before.accrued_micro + day.accrued_micro,
+            before.charges + day.charges,
+            before.reversed_micro + day.reversed_micro,
+        )
     if len(points) > POINTS_MAX:
         raise SeriesPeriodInvalid(field="from_time")
     return list(points.values())

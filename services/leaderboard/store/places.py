@@ -12,21 +12,28 @@ from services.leaderboard.model import Face, Place, Ranked, Rise, Run, Window
 # Without a referral, who earned its newest share first stands higher.
 _PLACE = "creator_ref, referral_count, earned_micro, coalesce(referred_at, earned_at) AS reached_at"
 _ORDER = "referral_count DESC, earned_micro DESC, coalesce(referred_at, earned_at), creator_ref"
+_NET = "greatest(earned_micro - reversed_micro, 0) AS earned_micro"
 _WINDOW = "timeframe = $1 AND window_start = $2"
+_COUNTING = f"""(
+    SELECT creator_ref, referral_count, {_NET}, referred_at, earned_at FROM places
+    WHERE {_WINDOW} AND (referral_count > 0 OR earned_micro > reversed_micro)
+) AS counting"""  # noqa: S608 - constants
 
 
 async def raise_places(connection: Connection, rises: Sequence[Rise]) -> None:
     """Adds what a batch brought, in the order of the key: two batches never wait for each other crosswise."""
     await connection.execute(
         """
-        INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at)
+        INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at,
+            reversed_micro)
         SELECT * FROM unnest($1::smallint[], $2::date[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[],
-            $7::timestamptz[])
+            $7::timestamptz[], $8::bigint[])
         ON CONFLICT (timeframe, window_start, creator_ref) DO UPDATE SET
             referral_count = places.referral_count + excluded.referral_count,
             earned_micro = places.earned_micro + excluded.earned_micro,
             referred_at = greatest(places.referred_at, excluded.referred_at),
             earned_at = greatest(places.earned_at, excluded.earned_at),
+            reversed_micro = places.reversed_micro + excluded.reversed_micro,
             changed_by = pg_current_xact_id()
         """,
         *map(list, zip(*rises, strict=True)),
@@ -40,9 +47,15 @@ async def oldest_running(connection: Connection) -> int:
 
 
 async def changed_since(connection: Connection, window: Window, oldest: int, limit: int) -> list[Place]:
-    """Places changed by a transaction at or after `oldest`. Some may come again, none is missed. Reads the window."""
+    """Places changed by a transaction at or after `oldest`. Some may come again, none is missed. Reads the window.
+
+    Also those that count no more.
+    """
     rows = await connection.fetch(
-        f"SELECT {_PLACE} FROM places WHERE {_WINDOW} AND changed_by >= $3::text::xid8 LIMIT $4",  # noqa: S608 - constants
+        f"""
+        SELECT creator_ref, referral_count, {_NET}, coalesce(referred_at, earned_at, 'epoch') AS reached_at FROM places
+        WHERE {_WINDOW} AND changed_by >= $3::text::xid8 LIMIT $4
+        """,  # noqa: S608 - constants
         int(window.timeframe),
         window.start,
         str(oldest),
@@ -53,7 +66,7 @@ async def changed_since(connection: Connection, window: Window, oldest: int, lim
 
 async def every(connection: Connection, window: Window, chunk: int) -> AsyncIterator[list[Place]]:
     """All places of a window in no order, a chunk at a time; within a transaction."""
-    query = f"SELECT {_PLACE} FROM places WHERE {_WINDOW}"  # noqa: S608 - constants
+    query = f"SELECT {_PLACE} FROM {_COUNTING}"  # noqa: S608 - constants
     cursor = await connection.cursor(query, int(window.timeframe), window.start)
     while rows := await cursor.fetch(chunk):
         yield [_place(row) for row in rows]
@@ -64,7 +77,7 @@ async def page(connection: Connection, window: Window, after: Place | None, size
     rows = await connection.fetch(
         f"""
         SELECT * FROM (
-            SELECT {_PLACE}, row_number() OVER (ORDER BY {_ORDER}) AS rank FROM places WHERE {_WINDOW}
+            SELECT {_PLACE}, row_number() OVER (ORDER BY {_ORDER}) AS rank FROM {_COUNTING}
         ) AS board
         WHERE $3::uuid IS NULL
             OR (-referral_count, -earned_micro, reached_at, creator_ref) > (-$4::bigint, -$5::bigint, $6, $3)
@@ -86,7 +99,7 @@ async def around(connection: Connection, window: Window, creator_ref: UUID, neig
     rows = await connection.fetch(
         f"""
         WITH board AS MATERIALIZED (
-            SELECT {_PLACE}, row_number() OVER (ORDER BY {_ORDER}) AS rank FROM places WHERE {_WINDOW}
+            SELECT {_PLACE}, row_number() OVER (ORDER BY {_ORDER}) AS rank FROM {_COUNTING}
         ), own AS (SELECT rank FROM board WHERE creator_ref = $3)
         SELECT board.* FROM board, own WHERE board.rank BETWEEN own.rank - $4 AND own.rank + $4 ORDER BY board.rank
         """,  # noqa: S608 - constants
