@@ -40,7 +40,7 @@ JSON = st.recursive(
 
 def near(route: Route) -> st.SearchStrategy[Any]:
     """A body of the route's own members with values of any kind, and perhaps one more."""
-    assert route.body is not None
+    assert isinstance(route.body, type)
     members = dict.fromkeys(route.body.__struct_fields__, JSON)
     return st.fixed_dictionaries({}, optional={**members, "more": JSON})
 
