@@ -1,4 +1,4 @@
-"""The whole stack as a new user starts it, the demo economy through its front doors, a process killed in it, and the
+"""The whole stack as a new user starts it, the demo economy through its front doors, processes killed in it, and the
 same sums worked out again from the inputs by arithmetic of this file's own."""
 
 import asyncio
@@ -24,6 +24,7 @@ from tests.support.stacks import Stack
 
 CHARGES = 19_366
 KILL_AFTER = 4_000
+BONUS, BUDGET, CAP = 5_000_000, 400_000_000, 20
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,15 @@ async def books(stack: Stack) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture(scope="module")
 async def first_run(stack: Stack, books: asyncpg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """The demo, with distribution killed -9 in the middle of the trace."""
+    """The demo, with distribution and then referral killed -9 in the middle of the trace."""
     process = await start_demo(stack, tmp_path_factory.mktemp("demo") / "demo.json")
+    for number, name in enumerate(("distribution", "referral"), start=1):
 
-    async def halfway() -> bool:
-        return await journalled(books) >= KILL_AFTER
+        async def so_far(charges: int = number * KILL_AFTER) -> bool:
+            return await journalled(books) >= charges
 
-    await eventually(halfway, within=60)
-    stack.kill("distribution", signal.SIGKILL)
+        await eventually(so_far, within=60)
+        stack.kill(name, signal.SIGKILL)
     return await finish(process)
 
 
@@ -89,6 +91,8 @@ class Expected:
     taken_back: Counter[str]
     charges: Counter[str]
     accounts: Counter[str]
+    bonuses: Counter[tuple[str, str, str]]
+    """By creator, state and reason."""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +100,7 @@ def expected(economy: Economy) -> Expected:
     """The split by exact fractions, rounded down, the foundation taking what is left; then the refunds likewise."""
     brought_by = {sign_up.account_id: sign_up.creator for sign_up in economy.sign_ups}
     refunds = {purchase.account_id: purchase for purchase in economy.purchases if purchase.refunded_micro}
-    found = Expected({}, Counter(), Counter(), Counter(), Counter())
+    found = Expected({}, Counter(), Counter(), Counter(), Counter(), Counter())
     for charge in economy.charges:
         creator = brought_by[charge.payer_account_id]
         revenue = charge.revenue_micro
@@ -116,7 +120,31 @@ def expected(economy: Economy) -> Expected:
             post(found, charge.community_id, creator.account_id if creator else "", undone, late=refund.refunded_late)
             if creator and not refund.refunded_late:
                 found.taken_back[creator.account_id] += r
+    earn_bonuses(found, economy)
     return found
+
+
+def earn_bonuses(found: Expected, economy: Economy) -> None:
+    """$5 for each referee's first purchase of $5 or mint of $1, twenty to one creator, none for what is refunded."""
+    brought_by = {sign_up.account_id: sign_up.creator for sign_up in economy.sign_ups}
+    left = {each.account_id: each.price_micro - each.refunded_micro for each in economy.purchases}
+    actions = [each.account_id for each in economy.purchases if each.price_micro >= 5 * 10**6]
+    actions += [each.account_id for each in economy.mints if each.paid_micro >= 10**6]
+    slots: Counter[str] = Counter()
+    for payer in dict.fromkeys(actions):
+        if creator := brought_by[payer]:
+            slots[creator.account_id] += 1
+            refunded = left.get(payer, BONUS) < BONUS
+            state, reason = ("denied", "REFUNDED") if refunded else ("granted", "")
+            if slots[creator.account_id] > CAP:
+                state, reason = "denied", "REFERRER_CAP"
+            found.bonuses[creator.account_id, state, reason] += 1
+            if state == "granted":
+                found.accounts[f"credits {creator.account_id}"] += BONUS
+    found.accounts["platform:marketing"] -= BUDGET
+    found.accounts["campaign"] += BUDGET - sum(
+        micro for name, micro in found.accounts.items() if name.startswith("credits ")
+    )
 
 
 def post(found: Expected, community_id: str, creator: str, shares: tuple[int, int, int, int], *, late: bool) -> None:
@@ -162,9 +190,9 @@ async def test_the_printed_table_is_what_the_inputs_give(
 ) -> None:
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
     amount = r" +\$([\d,.]+) │"
-    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 3 * amount)
+    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 4 * amount)
     printed = {
-        match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 7))
+        match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 8))
         for match in row.finditer(first_run.printed)
     }
     assert printed == {
@@ -174,6 +202,7 @@ async def test_the_printed_table_is_what_the_inputs_give(
             expected.accrued[creator.account_id],
             expected.taken_back[creator.account_id],
             expected.accrued[creator.account_id] - expected.taken_back[creator.account_id],
+            expected.accounts[f"credits {creator.account_id}"],
         )
         for creator in economy.creators
     }
@@ -199,13 +228,44 @@ async def test_every_balance_is_what_the_inputs_give(
     balances = {row["name"]: row["balance_micro"] for row in rows}
     accounts = await books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
     refs = {row["account_id"]: row["account_ref"] for row in accounts}
-    wanted = {
-        f"creator:{refs[name.removeprefix('creator ')]}:settled" if name.startswith("creator ") else name: micro
-        for name, micro in expected.accounts.items()
-        if micro
-    }
+    campaign = await books.fetchval("SELECT campaign_id::text FROM distribution.campaigns WHERE type = 1")
+    # What the score pool was funded with by the weeks that passed is the foundation's still.
+    balances["foundation"] += balances.pop("foundation:score_rewards", 0)
+    wanted = {ledger_name(name, refs, campaign): micro for name, micro in expected.accounts.items() if micro}
     assert {name: balance for name, balance in balances.items() if balance} == wanted
     assert sum(balances.values()) == 0
+
+
+def ledger_name(name: str, refs: dict[str, str], campaign: str) -> str:
+    """What the ledger calls an account."""
+    if name.startswith("creator "):
+        return f"creator:{refs[name.removeprefix('creator ')]}:settled"
+    if name.startswith("credits "):
+        return f"credits:{refs[name.removeprefix('credits ')]}:referral:signup"
+    return f"campaign:{campaign}:available" if name == "campaign" else name
+
+
+async def test_every_bonus_was_granted_once_or_denied_for_the_reason_that_the_inputs_give(
+    first_run: Played, books: asyncpg.Connection, expected: Expected
+) -> None:
+    rows = await books.fetch(
+        """
+        SELECT account_id, state, reason, count(*) FROM referral.bonuses
+        JOIN referral.accounts ON account_ref = referrer_ref GROUP BY account_id, state, reason
+        """
+    )
+    assert {tuple(row)[:3]: row["count"] for row in rows} == expected.bonuses
+    assert "REFUNDED" in {reason for _, _, reason in expected.bonuses}
+    assert "REFERRER_CAP" in {reason for _, _, reason in expected.bonuses}
+    unlike = await books.fetch(
+        """
+        SELECT bonus_id FROM (SELECT * FROM referral.bonuses WHERE state = 'granted') AS granted
+        FULL JOIN distribution.credit_lots ON grant_id = bonus_id::text
+        WHERE (referrer_ref::text, amount_micro, lot_id::text)
+            IS DISTINCT FROM (account_ref::text, granted_micro, credit_lots.lot_id::text)
+        """
+    )
+    assert unlike == []
 
 
 async def test_every_event_reached_the_boards_once(
@@ -213,23 +273,35 @@ async def test_every_event_reached_the_boards_once(
 ) -> None:
     rows = await books.fetch(
         """
-        SELECT account_id, referral_count, earned_micro
+        SELECT account_id, referral_count, earned_micro, reversed_micro
         FROM leaderboard.places JOIN referral.accounts ON account_ref = creator_ref WHERE timeframe = 4
         """
     )
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
-    assert {row[0]: (row[1], row[2]) for row in rows} == {
-        creator.account_id: (referrals[creator.account_id], expected.accrued[creator.account_id])
-        for creator in economy.creators
+    assert {row[0]: tuple(row)[1:] for row in rows} == {
+        name: (referrals[name], expected.accrued[name], expected.taken_back[name])
+        for name in (creator.account_id for creator in economy.creators)
     }
-    heads = await books.fetch(
-        """
-        SELECT topic, partition, position FROM distribution.event_heads WHERE topic = 'distribution.finalized.v1'
-        UNION ALL SELECT topic, partition, position FROM referral.event_heads WHERE topic = 'referral.registrations.v1'
-        """
-    )
-    applied = await books.fetch("SELECT topic, partition, position FROM leaderboard.inbox")
-    assert {tuple(row) for row in applied} == {tuple(row) for row in heads}
+
+
+async def test_every_listener_has_applied_every_event(first_run: Played, books: asyncpg.Connection) -> None:
+    async def behind() -> dict[tuple[str, str, int], int]:
+        heads: dict[tuple[str, int], int] = {}
+        for publisher in ("referral", "distribution", "payout", "score", "leaderboard"):
+            rows = await books.fetch(f"SELECT topic, partition, position FROM {publisher}.event_heads")  # noqa: S608
+            heads |= {(row["topic"], row["partition"]): row["position"] for row in rows}
+        found = {}
+        for listener in ("leaderboard", "referral"):
+            rows = await books.fetch(f"SELECT topic, partition, position FROM {listener}.inbox")  # noqa: S608
+            for topic, partition, position in rows:
+                found[listener, topic, partition] = heads[topic, partition] - position
+        assert {"distribution.finalized.v1", "distribution.payments.v1"} <= {topic for _, topic, _ in found}
+        return found
+
+    async def none_is_behind() -> bool:
+        return not any((await behind()).values())
+
+    await eventually(none_is_behind, within=30)
 
 
 async def test_no_account_id_is_in_a_journal_or_an_event(

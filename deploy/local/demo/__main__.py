@@ -12,7 +12,7 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.local.demo import billing, report, state
+from deploy.local.demo import billing, bonuses, report, state
 from deploy.local.demo.economy import WAVES, Charge, Economy, build
 from deploy.local.demo.front_door import FrontDoor, Refused
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
@@ -58,6 +58,21 @@ async def anchor(front_door: FrontDoor, economy: Economy, path: Path) -> datetim
     return first_charge_at
 
 
+async def earn_bonuses(
+    front_door: FrontDoor, stack: dict[str, str], economy: Economy, progress: Progress, path: Path
+) -> None:
+    """The campaign is funded; payers buy credits, which referral learns by events, and mint, which billing reports."""
+    paid_at = await anchor(front_door, economy, path)
+    bar = progress.add_task("bonuses", total=3)
+    await bonuses.open_campaign(stack["distribution"])
+    progress.advance(bar)
+    await billing.report_purchases(stack["distribution"], economy.purchases, paid_at)
+    await bonuses.purchases_known(front_door, economy)
+    progress.advance(bar)
+    await bonuses.report_mints(stack["referral"], economy.mints, paid_at)
+    progress.advance(bar)
+
+
 async def replay_trace(
     front_door: FrontDoor, distribution: str, economy: Economy, progress: Progress, path: Path
 ) -> Answers:
@@ -70,7 +85,6 @@ async def replay_trace(
         answers.by_charge[charge.inference_charge_id] = answer
         progress.advance(bar)
 
-    await billing.report_purchases(distribution, economy.purchases, first_charge_at)
     await billing.finalize_all(distribution, economy.charges, first_charge_at, answered)
     return answers
 
@@ -88,6 +102,7 @@ async def let_it_settle(
         await front_door.advance(int(SETTLEMENT.total_seconds()))
     await report.settled(distribution, economy)
     await billing.report_refunds(distribution, economy.purchases, paid_at, late=True)
+    await bonuses.refunds_known(front_door, economy)
     progress.advance(bar)
     if not done.settled:
         await front_door.advance(int(HOLD.total_seconds()))
@@ -102,6 +117,7 @@ async def play(stack: dict[str, str], economy: Economy, path: Path, console: Con
     async with FrontDoor(stack["gateway"]) as front_door:
         with Progress(*columns, console=console) as progress:
             await sign_everybody_up(front_door, economy, progress, path)
+            await earn_bonuses(front_door, stack, economy, progress, path)
             answers = await replay_trace(front_door, stack["distribution"], economy, progress, path)
             await let_it_settle(front_door, stack["distribution"], economy, progress, path)
         result = await report.collect(stack, front_door, economy, answers.by_charge)

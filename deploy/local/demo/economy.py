@@ -5,7 +5,7 @@ import gzip
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
@@ -22,6 +22,7 @@ ORGANIC_SHARE = 0.25
 PAYERS = 400
 COMMUNITIES = ("atelier", "hangar", "harbour", "observatory")
 CHANNELS = ("discord", "telegram", "x", "")
+MINT_PRICES_MICRO = (0, 500_000, 1_000_000, 2_500_000)
 CREATORS = (
     "Ada Lovelace", "Grace Hopper", "Katherine Johnson", "Hedy Lamarr", "Alan Turing", "Joan Clarke",
     "Radia Perlman", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth", "Frances Allen", "Tim Berners-Lee",
@@ -76,6 +77,15 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
+class Mint:
+    """A dNFT that a payer made; most cost something."""
+
+    action_id: str
+    account_id: str
+    paid_micro: int
+
+
+@dataclass(frozen=True, slots=True)
 class Economy:
     """All inputs of the demo."""
 
@@ -83,6 +93,7 @@ class Economy:
     sign_ups: tuple[SignUp, ...]
     charges: tuple[Charge, ...]
     purchases: tuple[Purchase, ...]
+    mints: tuple[Mint, ...]
 
     @property
     def duration(self) -> timedelta:
@@ -103,7 +114,7 @@ def build(seed: int = SEED, limit: int | None = None) -> Economy:
     purchases = tuple(_purchases(sign_ups, charges))
     paid_by = {purchase.account_id: purchase.payment_id for purchase in purchases}
     funded = tuple(replace(charge, payment_id=paid_by.get(charge.payer_account_id, "")) for charge in charges)
-    return Economy(creators, sign_ups, funded, purchases)
+    return Economy(creators, sign_ups, funded, purchases, tuple(_mints(random.Random(seed), sign_ups, paid_by)))
 
 
 def _sign_ups(draw: random.Random, creators: tuple[Creator, ...]) -> Iterator[SignUp]:
@@ -169,6 +180,14 @@ def _purchases(sign_ups: tuple[SignUp, ...], charges: tuple[Charge, ...]) -> Ite
             refunded_micro=refunded_micro,
             refunded_late=account_id == second,
         )
+
+
+def _mints(draw: random.Random, sign_ups: tuple[SignUp, ...], paid_by: Container[str]) -> Iterator[Mint]:
+    """Every second payer that buys no credits mints one."""
+    for number, sign_up in enumerate(sign_ups, start=1):
+        paid_micro = draw.choice(MINT_PRICES_MICRO)
+        if number % 2 == 0 and sign_up.account_id not in paid_by:
+            yield Mint(f"mint-{number:04d}", sign_up.account_id, paid_micro)
 
 
 def _trace() -> Iterator[tuple[datetime, int, int]]:

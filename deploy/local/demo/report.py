@@ -10,6 +10,7 @@ import grpc
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local.demo import bonuses
 from deploy.local.demo.economy import Economy
 from deploy.local.demo.front_door import FrontDoor
 from protos.distribution.v1 import ledger_pb2
@@ -30,6 +31,12 @@ class CreatorRow:
     earned_micro: int
     board_micro: int
     ledger: ledger_pb2.GetEarningsResponse
+    bonuses: Counter[str]
+
+    @property
+    def bonus_micro(self) -> int:
+        """What it was granted in credits for those it brought."""
+        return self.bonuses["granted"] * bonuses.BONUS_MICRO
 
 
 @dataclass(slots=True)
@@ -45,30 +52,37 @@ class Report:
 async def collect(
     stack: Mapping[str, str], front_door: FrontDoor, economy: Economy, answers: Mapping[str, FinalizeResponse]
 ) -> Report:
-    """Waits until the board has every event, then reads board and ledger."""
+    """Reads the ledger, waits until board and bonuses have what is in it, and reads those."""
     earned, charges = _by_creator(economy, answers)
-    board = await _settled_board(front_door, economy, sum(earned.values()))
     gateway = stack["gateway"]
     report = Report(urls={"leaderboard": f"{gateway}/api/referrals/leaderboard", "docs": f"{gateway}/docs"})
     async with grpc.aio.insecure_channel(stack["distribution"]) as channel:
-        ledger = LedgerServiceStub(channel)
-        for creator in economy.creators:
-            request = ledger_pb2.GetEarningsRequest(account_id=creator.account_id)
-            row = board.get(creator.display_name, {})
-            report.creators.append(
-                CreatorRow(
-                    display_name=creator.display_name,
-                    referrals=int(row.get("referral_count", 0)),
-                    charges=charges[creator.account_id],
-                    earned_micro=earned[creator.account_id],
-                    board_micro=int(row.get("earned_micro", 0)),
-                    ledger=await ledger.GetEarnings(request, timeout=10),
-                )
+        stub = LedgerServiceStub(channel)
+        ledgers = {
+            creator: await stub.GetEarnings(ledger_pb2.GetEarningsRequest(account_id=creator.account_id), timeout=10)
+            for creator in economy.creators
+        }
+        kept_micro = sum(ledger.accrued_micro - ledger.reversed_micro for ledger in ledgers.values())
+        board = await _settled_board(front_door, economy, kept_micro)
+        earned_bonuses = await bonuses.decided(front_door, economy)
+        trial = await stub.GetTrialBalance(ledger_pb2.GetTrialBalanceRequest(), timeout=30)
+    for creator, ledger in ledgers.items():
+        row = board.get(creator.display_name, {})
+        report.creators.append(
+            CreatorRow(
+                display_name=creator.display_name,
+                referrals=int(row.get("referral_count", 0)),
+                charges=charges[creator.account_id],
+                earned_micro=earned[creator.account_id],
+                board_micro=int(row.get("earned_micro", 0)),
+                ledger=ledger,
+                bonuses=earned_bonuses[creator.account_id],
             )
-        trial = await ledger.GetTrialBalance(ledger_pb2.GetTrialBalanceRequest(), timeout=30)
+        )
     report.parties = {family.family: family.balance_micro for family in trial.families}
     report.creators.sort(key=lambda row: -row.earned_micro)
     report.checks = _checks(report, economy, answers, trial.total_micro)
+    report.checks += _bonus_checks(report, earned_bonuses, bonuses.expected(economy))
     return report
 
 
@@ -94,15 +108,15 @@ def _by_creator(economy: Economy, answers: Mapping[str, FinalizeResponse]) -> tu
     return earned, charges
 
 
-async def _settled_board(front_door: FrontDoor, economy: Economy, earned_micro: int) -> dict[str, dict[str, Any]]:
-    """The all-time board once it shows everything that was earned, or as it is when the wait is over."""
+async def _settled_board(front_door: FrontDoor, economy: Economy, kept_micro: int) -> dict[str, dict[str, Any]]:
+    """The all-time board once it shows what was earned and not taken back, or as it is when the wait is over."""
     names = {creator.display_name for creator in economy.creators}
     referred = sum(sign_up.creator is not None for sign_up in economy.sign_ups)
     for _ in range(2 * BOARD_WAIT_S):
         rows = {row["display_name"]: row for row in await front_door.board() if row["display_name"] in names}
         shown = sum(int(row["earned_micro"]) for row in rows.values())
         counted = sum(int(row["referral_count"]) for row in rows.values())
-        if shown >= earned_micro and counted >= referred:
+        if shown == kept_micro and counted >= referred:
             break
         await asyncio.sleep(0.5)
     return rows
@@ -128,7 +142,7 @@ def _checks(
     adds_up = all(
         row.ledger.withdrawable_micro + row.ledger.reversed_micro == row.earned_micro for row in report.creators
     )
-    on_board = all(row.earned_micro == row.board_micro for row in report.creators)
+    on_board = all(row.earned_micro - row.ledger.reversed_micro == row.board_micro for row in report.creators)
     return [
         (f"every charge answered: {len(answers):,} of {len(economy.charges):,}", len(answers) == len(economy.charges)),
         (f"conservation: shares {usd(shares_micro)} = revenue {usd(revenue_micro)}", shares_micro == revenue_micro),
@@ -136,8 +150,21 @@ def _checks(
         (f"the books sum to zero: {usd(total_micro)}", total_micro == 0),
         (f"creators were answered {usd(earned_micro)}, and the ledger accrued it for them", in_ledger),
         (f"all of it is withdrawable or taken back; the platform bore {usd(loss_micro)} of a late refund", adds_up),
-        ("the leaderboard shows the same", on_board),
+        ("the leaderboard shows what was not taken back", on_board),
         (f"the reserve backs it: {usd(reserve_micro)} ≥ {usd(held_micro)}", reserve_micro >= held_micro),
+    ]
+
+
+def _bonus_checks(report: Report, found: bonuses.Bonuses, expected: bonuses.Bonuses) -> list[tuple[str, bool]]:
+    granted_micro = sum(row.bonus_micro for row in report.creators)
+    credits_micro = sum(amount for family, amount in report.parties.items() if family.startswith("credits:"))
+    unspent_micro = sum(amount for family, amount in report.parties.items() if family.startswith("campaign:"))
+    denied = sum(row.bonuses["denied"] for row in report.creators)
+    told = f"signup bonuses of {usd(granted_micro)} were granted and {denied} denied, as the inputs say"
+    budget = f"granted and unspent are the campaign's budget of {usd(bonuses.BUDGET_MICRO)}"
+    return [
+        (told, found == expected and credits_micro == granted_micro),
+        (budget, granted_micro + unspent_micro == bonuses.BUDGET_MICRO),
     ]
 
 
@@ -145,10 +172,11 @@ def show(report: Report, console: Console) -> bool:
     """Prints it all; true when every check holds."""
     table = Table(title="Who earned what")
     table.add_column("creator", no_wrap=True)
-    for column in ("brought", "charges", "earned", "taken back", "payable"):
+    for column in ("brought", "charges", "earned", "taken back", "payable", "bonuses"):
         table.add_column(column, justify="right")
     for row in report.creators:
-        amounts = (row.earned_micro, row.ledger.reversed_micro, row.ledger.withdrawable_micro)
+        ledger = row.ledger
+        amounts = (row.earned_micro, ledger.reversed_micro, ledger.withdrawable_micro, row.bonus_micro)
         table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", *map(usd, amounts))
     console.print(table)
     books = Table(title="The books")
