@@ -13,9 +13,8 @@ from libs.refusals import Code
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
 from services.referral.servicer.referral import CALLERS, ReferralServicer
-from services.referral.settings import Settings
 from tests.conftest import Database
-from tests.support.referral import START, Referral, opened
+from tests.support.referral import START, Referral, opened, settings
 
 Stub = referral_pb2_grpc.ReferralServiceStub
 As = Callable[[str], Stub]
@@ -30,7 +29,7 @@ async def referral(database: Database) -> AsyncIterator[Referral]:
 @asynccontextmanager
 async def served(referral: Referral) -> AsyncIterator[str]:
     server = rpc.Server("referral", test_mode=True, drain_wait_seconds=0, drain_grace_seconds=0)
-    servicer = ReferralServicer(referral.postgres, referral.clock, Settings.read({}))
+    servicer = ReferralServicer(referral.postgres, referral.clock, settings())
     add = referral_pb2_grpc.add_ReferralServiceServicer_to_server
     server.add(add, servicer, "creator.referral.v1.ReferralService", CALLERS)
     await server.start()
