@@ -21,7 +21,7 @@ from tests.support.stacks import Stack
 
 CREATOR, REFEREE, BYSTANDER = "creator-to-be-forgotten", "referee-to-be-forgotten", "bystander-who-stays"
 CODE, NAME = "forgetmenow", "Erasmus Vanish"
-MINE = frozenset({"referral", "distribution", "leaderboard"})
+REPORTING = frozenset({"referral", "distribution", "leaderboard", "score"})
 
 
 class Mesh:
@@ -55,7 +55,7 @@ class Mesh:
 
     async def reported(self, erasure_id: str) -> bool:
         erasure = (await self.admin.GetErasure(admin_pb2.GetErasureRequest(erasure_id=erasure_id), timeout=10)).erasure
-        return {each.service for each in erasure.services} >= MINE
+        return {each.service for each in erasure.services} >= REPORTING
 
 
 def _now() -> Timestamp:
