@@ -190,9 +190,9 @@ async def test_the_printed_table_is_what_the_inputs_give(
 ) -> None:
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
     amount = r" +\$([\d,.]+) │"
-    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 4 * amount)
+    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 3 * amount)
     printed = {
-        match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 8))
+        match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 7))
         for match in row.finditer(first_run.printed)
     }
     assert printed == {
@@ -202,10 +202,22 @@ async def test_the_printed_table_is_what_the_inputs_give(
             expected.accrued[creator.account_id],
             expected.taken_back[creator.account_id],
             expected.accrued[creator.account_id] - expected.taken_back[creator.account_id],
-            expected.accounts[f"credits {creator.account_id}"],
         )
         for creator in economy.creators
     }
+    bonus = re.compile(r"^│ ([A-Z][^│]+?) +│ +(\d+) │ +(\d+) │" + amount + "$", re.MULTILINE)
+    credited = {
+        match[1].strip(): (int(match[2]), int(match[3]), int(re.sub(r"[,.]", "", match[4])))
+        for match in bonus.finditer(first_run.printed)
+    }
+    assert credited == {creator.display_name: bonuses_of(expected, creator.account_id) for creator in economy.creators}
+
+
+def bonuses_of(expected: Expected, creator: str) -> tuple[int, int, int]:
+    """Granted, denied, and their sum."""
+    granted = expected.bonuses[creator, "granted", ""]
+    denied = sum(count for (name, state, _), count in expected.bonuses.items() if (name, state) == (creator, "denied"))
+    return granted, denied, granted * BONUS
 
 
 async def test_every_charge_is_in_the_journal_once_with_the_shares_that_the_inputs_give(

@@ -172,13 +172,13 @@ def show(report: Report, console: Console) -> bool:
     """Prints it all; true when every check holds."""
     table = Table(title="Who earned what")
     table.add_column("creator", no_wrap=True)
-    for column in ("brought", "charges", "earned", "taken back", "payable", "bonuses"):
+    for column in ("brought", "charges", "earned", "taken back", "payable"):
         table.add_column(column, justify="right")
     for row in report.creators:
-        ledger = row.ledger
-        amounts = (row.earned_micro, ledger.reversed_micro, ledger.withdrawable_micro, row.bonus_micro)
+        amounts = (row.earned_micro, row.ledger.reversed_micro, row.ledger.withdrawable_micro)
         table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", *map(usd, amounts))
     console.print(table)
+    console.print(_bonus_table(report))
     books = Table(title="The books")
     books.add_column("account")
     books.add_column("balance", justify="right")
@@ -190,6 +190,16 @@ def show(report: Report, console: Console) -> bool:
     for name, url in report.urls.items():
         console.print(f"{name}: {url}")
     return all(holds for _, holds in report.checks)
+
+
+def _bonus_table(report: Report) -> Table:
+    table = Table(title="Signup bonuses, in credits for inference")
+    table.add_column("creator", no_wrap=True)
+    for column in ("granted", "denied", "credits"):
+        table.add_column(column, justify="right")
+    for row in report.creators:
+        table.add_row(row.display_name, f"{row.bonuses['granted']}", f"{row.bonuses['denied']}", usd(row.bonus_micro))
+    return table
 
 
 def usd(amount_micro: int) -> str:
