@@ -220,9 +220,14 @@ REFUSED: list[tuple[Any, str]] = [
     (pb.SetProfileRequest(display_name="Ann"), "CREATOR_ID_INVALID"),
     (pb.GetEarningsSeriesRequest(account_id="ann"), "BUCKET_INVALID"),
     (pb.GetEarningsBreakdownRequest(account_id="ann"), "DIMENSION_INVALID"),
-    (pb.GetEarningsBreakdownRequest(account_id="ann", dimension=1, from_day="2026-3-1"), "DAYS_INVALID"),
     (
-        pb.GetEarningsBreakdownRequest(account_id="ann", dimension=1, from_day="2026-03-02", to_day="2026-03-01"),
+        pb.GetEarningsBreakdownRequest(account_id="ann", dimension=pb.DIMENSION_MODEL, from_day="2026-3-1"),
+        "DAYS_INVALID",
+    ),
+    (
+        pb.GetEarningsBreakdownRequest(
+            account_id="ann", dimension=pb.DIMENSION_MODEL, from_day="2026-03-02", to_day="2026-03-01"
+        ),
         "DAYS_INVALID",
     ),
     (pb.ListStatementLinesRequest(account_id="ann", from_day="2024-01-01", to_day="2026-03-01"), "DAYS_INVALID"),
