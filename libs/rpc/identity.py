@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +10,9 @@ import grpc
 
 from libs.refusals import PermissionDenied
 from libs.settings import Deployment, Misconfigured
+from libs.telemetry import logger
+
+log = logger(__name__)
 
 ANONYMOUS = "anonymous"
 """Who calls without saying who: grpcurl and local billing. Let through in test mode only."""
@@ -28,11 +31,17 @@ def current_caller() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """A process's certificate, its key, and the authority that signs everybody's; PEM."""
+    """A process's certificate, its key, and the authority that signs everybody's; PEM.
+
+    Certificates live for hours: where they came from files they are looked at again, and who connects after a change
+    meets the new ones. Connections that stand stay.
+    """
 
     certificate: bytes
     key: bytes = field(repr=False)
     authority: bytes
+    files: tuple[Path, ...] = field(default=(), repr=False, compare=False)
+    """Certificate, key and authority, where they can be read again."""
 
     @classmethod
     def read(cls, settings: Deployment) -> Self | None:
@@ -44,11 +53,39 @@ class Tls:
         }
         if not any(paths.values()):
             return None
-        return cls(*(_pem(name, path) for name, path in paths.items()))
+        certificate, key, authority = (_pem(name, path) for name, path in paths.items())
+        return cls(certificate, key, authority, tuple(map(Path, paths.values())))
+
+    def current(self) -> Self:
+        """Return what the files hold now; itself where they hold the same, or cannot be read at the moment."""
+        try:
+            found = tuple(path.read_bytes() for path in self.files)
+        except OSError as error:
+            log.warning("certificates cannot be read again", error=error.strerror)
+            return self
+        if found in {(), (self.certificate, self.key, self.authority)}:
+            return self
+        return replace(self, certificate=found[0], key=found[1], authority=found[2])
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Nobody gets in without a certificate of the same authority."""
-        return grpc.ssl_server_credentials([(self.key, self.certificate)], self.authority, require_client_auth=True)
+        """Nobody gets in without a certificate of the same authority. Every handshake looks for newer files."""
+        served = self
+
+        def renewed() -> grpc.ServerCertificateConfiguration:
+            nonlocal served
+            now = served.current()
+            if now is not served:
+                served = now
+                log.info("certificates renewed")
+            return now.server_configuration()
+
+        return grpc.dynamic_ssl_server_credentials(
+            self.server_configuration(), renewed, require_client_authentication=True
+        )
+
+    def server_configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What a server shows, and whom it believes."""
+        return grpc.ssl_server_certificate_configuration([(self.key, self.certificate)], self.authority)
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Show our certificate and check theirs."""

@@ -1,5 +1,7 @@
 """Who may call: certificates in earnest, words in test mode."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,38 @@ async def test_a_listed_certificate_passes_and_any_other_does_not(authority: Aut
         assert await outcome(server, authority.issue("payout", "gateway")) == "CALLER_NOT_ALLOWED"
         assert await outcome(server, authority.issue("anonymous")) == "CALLER_NOT_ALLOWED"
         assert await outcome(server, authority.issue(common_name="gateway")) == "CALLER_NOT_ALLOWED"
+
+
+async def test_certificates_are_renewed_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides change over to another authority while a channel between them stays open."""
+    monkeypatch.setattr(sys.modules["libs.rpc.channel"], "RENEWAL_SECONDS", 0.0)
+    sides = {name: tmp_path / name for name in ("sample", "gateway")}
+    for directory in sides.values():
+        directory.mkdir()
+
+    def renew(authority: Authority) -> dict[str, Tls]:
+        found = {}
+        for name, directory in sides.items():
+            environment = written(authority.issue(name), directory)
+            read = Tls.read(Deployment.read(environment))
+            assert read is not None
+            found[name] = read
+        return found
+
+    first = renew(Authority())
+    settings: dict[str, Any] = {"test_mode": False, "tls": first["sample"], "callers": CALLERS}
+    async with (
+        served(whoever, **settings) as server,
+        stub(server, "gateway", tls=first["gateway"], service="sample", wait_seconds=2) as log,
+    ):
+        assert len((await log.ListHeads(Request())).heads) == 1
+        second = renew(Authority())
+        assert len((await log.ListHeads(Request())).heads) == 1
+        assert await outcome(server, replace(first["gateway"], files=())) == "UNAVAILABLE"
+        assert await outcome(server, second["gateway"]) == "OK"
+        assert await outcome(server, Authority().issue("gateway")) == "UNAVAILABLE"
+        (sides["sample"] / "TLS_KEY_FILE").unlink()  # half a renewal: the former ones go on
+        assert await outcome(server, second["gateway"]) == "OK"
 
 
 async def test_what_a_caller_says_counts_for_nothing_with_tls(authority: Authority) -> None:
