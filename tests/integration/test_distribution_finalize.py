@@ -255,6 +255,57 @@ async def test_a_stream_answers_every_charge(dsn: str, referral_dsn: str) -> Non
         await ledger.check_books()
 
 
+async def test_charges_that_come_together_are_answered_together(dsn: str, referral_dsn: str) -> None:
+    async with (
+        referral_running(referral_dsn) as referral,
+        ledger_running(dsn, referral, STREAM_IN_FLIGHT_MAX="64") as ledger,
+    ):
+        await ledger.finalize(charge("known0"))
+        charges = [charge(f"c{number}", payer=f"payer-{number % 9}") for number in range(300)]
+        bad = [charge("bad", revenue_micro=0), charge("known0", revenue_micro=1), charges[0]]
+        both = distribution_pb2.FinalizeStreamRequest(
+            charge=request(charge("alone")), charges=[request(charge("beside"))]
+        )
+        results: list[distribution_pb2.FinalizeResult] = []
+        alone: list[str] = []
+        messages = 0
+
+        async def asked() -> AsyncIterator[distribution_pb2.FinalizeStreamRequest]:
+            for first in range(0, 300, 100):
+                part = charges[first : first + 100]
+                yield distribution_pb2.FinalizeStreamRequest(charges=[request(each) for each in part])
+            yield distribution_pb2.FinalizeStreamRequest(charges=[request(each) for each in bad])
+            yield both
+
+        async for message in ledger.stub.FinalizeStream(asked()):
+            messages += 1
+            results += message.results
+            alone += [message.result.inference_charge_id] if message.HasField("result") else []
+        told = sorted(
+            (each.inference_charge_id, each.refusal.reason or ("replayed" if each.response.replayed else "new"))
+            for each in results
+        )
+        assert told == sorted(
+            [(f"c{number}", "new") for number in range(300)]
+            + [("bad", "REVENUE_OUT_OF_RANGE"), ("known0", "CHARGE_MISMATCH"), ("c0", "replayed"), ("beside", "new")]
+        )
+        assert alone == ["alone"]
+        assert messages < 100
+        await ledger.check_books()
+
+
+async def test_a_message_with_too_many_charges_is_refused_charge_by_charge(dsn: str, referral_dsn: str) -> None:
+    async with referral_running(referral_dsn) as referral, ledger_running(dsn, referral) as ledger:
+        many = [request(charge(f"c{number}")) for number in range(501)]
+        stream = ledger.stub.FinalizeStream(
+            iter([distribution_pb2.FinalizeStreamRequest(charges=each) for each in (many, many[:2])])
+        )
+        results = [result async for message in stream for result in message.results]
+        refused = [each for each in results if each.refusal.reason == "BATCH_SIZE_INVALID"]
+        assert (len(results), len(refused)) == (503, 501)
+        assert await ledger.count() == 2
+
+
 async def test_a_stream_that_is_hung_up_leaves_whole_charges(dsn: str, referral_dsn: str) -> None:
     async with referral_running(referral_dsn) as referral, ledger_running(dsn, referral) as ledger:
         call = ledger.stub.FinalizeStream()

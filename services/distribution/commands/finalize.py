@@ -47,14 +47,20 @@ class Finalizer:
         check_charge(charge, self._clock.now())
         return Ticket(charge, fingerprint(charge, self._key), str(new_id()), settled, asyncio.get_running_loop().time())
 
-    def launch_known(self, ticket: Ticket) -> bool:
-        """Launch a ticket at once where its payer is in memory; False where it has to be waited for."""
-        attribution = self._attributions.known(ticket.charge.payer_account_id)
-        if attribution is None:
-            return False
-        ticket.attribution = attribution
-        self._submit((ticket,))
-        return True
+    def launch_known(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Launch at once those whose payer is in memory; the others have to be waited for."""
+        known: list[Ticket] = []
+        unknown: list[Ticket] = []
+        for ticket in tickets:
+            attribution = self._attributions.known(ticket.charge.payer_account_id)
+            if attribution is None:
+                unknown.append(ticket)
+            else:
+                ticket.attribution = attribution
+                known.append(ticket)
+        if known:
+            self._submit(known)
+        return unknown
 
     async def launch(self, tickets: Sequence[Ticket]) -> None:
         """Attribute tickets and submit them together; whatever keeps one from being written settles it."""
@@ -111,8 +117,8 @@ async def finalize(finalizer: Finalizer, charge: Charge | Unread) -> Answer:
     finalizer.check_enabled()
     call = Call(1)
     ticket = finalizer.admit(charge, call.settled)
-    if not finalizer.launch_known(ticket):
-        await finalizer.launch((ticket,))
+    if unknown := finalizer.launch_known((ticket,)):
+        await finalizer.launch(unknown)
     await call.done
     outcome = _outcome(ticket)
     if isinstance(outcome, Answer):
