@@ -1,0 +1,287 @@
+"""Payouts. What happens to one goes through `move`, and through nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from libs import outbox
+from libs.postgres import Connection
+from libs.timestamps import to_timestamp
+from protos.payout.v1 import events_pb2
+from services.payout.model import OPEN, Event, Money, Stage
+from services.payout.model.payouts import Change, Payout
+from services.payout.rules import machine
+
+_PAYOUT: Final = """
+    payout_id, account_ref, destination_id, address, memo, payouts.currency, amount_micro, fee_micro, fee_final,
+    net_amount, stage, reason, round, revision, money, held, manual, needs_confirmation, approvals_needed,
+    approval_reasons, cumulative_micro, payouts.confirmed_at, approved_at, due_at, tries, sent_amount,
+    transaction_hash, request_id, requested_at, changed_at
+    """
+_FROM: Final = "payouts LEFT JOIN destinations USING (account_ref, destination_id)"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a payout begins with."""
+
+    payout_id: UUID
+    account_ref: UUID
+    destination_id: UUID
+    currency: str
+    amount_micro: int
+    fee_micro: int
+    net_amount: Decimal
+    needs_confirmation: bool
+    approvals_needed: int
+    approval_reasons: Sequence[str]
+    cumulative_micro: int
+    due_at: datetime
+    request_id: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class With:
+    """What else changes with a move; None keeps what there is."""
+
+    reason: str = ""
+    money: Money | None = None
+    held: bool | None = None
+    manual: bool | None = None
+    fee_micro: int | None = None
+    fee_final: bool | None = None
+    sent_amount: Decimal | None = None
+    transaction_hash: str | None = None
+    due_at: datetime | None = None
+    tries: int | None = None
+    confirmed_at: datetime | None = None
+    approved_at: datetime | None = None
+    round: int | None = None
+
+
+NOTHING: Final = With()
+
+
+async def insert(connection: Connection, opening: Opening, now: datetime) -> Payout:
+    """Write a payout down, and tell of it."""
+    await connection.execute(
+        """
+        INSERT INTO payouts (
+            payout_id, account_ref, destination_id, currency, amount_micro, fee_micro, net_amount, stage, actor,
+            needs_confirmation, approvals_needed, approval_reasons, cumulative_micro, due_at, request_id, fingerprint,
+            requested_at, changed_at
+        ) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 'owner', $8, $9, $10, $11, $12, $13, $14, $15, $15)
+        """,
+        opening.payout_id,
+        opening.account_ref,
+        opening.destination_id,
+        opening.currency,
+        opening.amount_micro,
+        opening.fee_micro,
+        opening.net_amount,
+        opening.needs_confirmation,
+        opening.approvals_needed,
+        list(opening.approval_reasons),
+        opening.cumulative_micro,
+        opening.due_at,
+        opening.request_id,
+        opening.fingerprint,
+        now,
+    )
+    payout = await get(connection, opening.payout_id)
+    await _tell(connection, payout)
+    return payout
+
+
+async def move(
+    connection: Connection, payout: Payout, event: Event, now: datetime, *, actor: str, also: With = NOTHING
+) -> Payout:
+    """Take a payout on by what happened to it, from the revision that it was read in; keep and tell the change.
+
+    Raises IllegalMove; asyncpg.SerializationError where something else happened to it meanwhile.
+    """
+    to = machine.after(payout.stage, event)
+    changed = await connection.fetchval(
+        """
+        UPDATE payouts SET
+            stage = $3, revision = revision + 1, actor = $4, changed_at = $5, reason = $6,
+            money = coalesce($7, money), held = coalesce($8, held), manual = coalesce($9, manual),
+            fee_micro = coalesce($10, fee_micro), fee_final = coalesce($11, fee_final),
+            sent_amount = coalesce($12, sent_amount), transaction_hash = coalesce($13, transaction_hash),
+            due_at = coalesce($14, due_at), tries = coalesce($15, tries), confirmed_at = coalesce($16, confirmed_at),
+            approved_at = coalesce($17, approved_at), round = coalesce($18, round)
+        WHERE payout_id = $1 AND revision = $2 RETURNING true
+        """,
+        payout.payout_id,
+        payout.revision,
+        to,
+        actor,
+        now,
+        also.reason,
+        also.money,
+        also.held,
+        also.manual,
+        also.fee_micro,
+        also.fee_final,
+        also.sent_amount,
+        also.transaction_hash,
+        also.due_at,
+        also.tries,
+        also.confirmed_at,
+        also.approved_at,
+        also.round,
+    )
+    if not changed:
+        raise asyncpg.SerializationError("the payout was moved meanwhile")
+    moved = await get(connection, payout.payout_id)
+    await _tell(connection, moved)
+    return moved
+
+
+async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
+    """Keep what the ledger said of this round's money; its stage stays. False where the round is over or it was known."""
+    noted: str = await connection.execute(
+        """
+        UPDATE payouts SET money = $3, held = held OR $3 IN (2, 3)
+        WHERE payout_id = $1 AND round = $2 AND money < $3
+        """,
+        payout.payout_id,
+        payout.round,
+        money,
+    )
+    return noted.endswith("1")
+
+
+async def wait(connection: Connection, payout: Payout, due_at: datetime, tries: int) -> None:
+    """Do not look at a payout before an instant, unless something happens to it."""
+    await connection.execute(
+        "UPDATE payouts SET due_at = $3, tries = $4 WHERE payout_id = $1 AND revision = $2",
+        payout.payout_id,
+        payout.revision,
+        due_at,
+        tries,
+    )
+
+
+async def lock(connection: Connection, payout_id: UUID) -> Payout | None:
+    """A payout that is this transaction's until its end."""
+    await connection.execute("SELECT 1 FROM payouts WHERE payout_id = $1 FOR UPDATE", payout_id)
+    return await find(connection, payout_id)
+
+
+async def find(connection: Connection, payout_id: UUID) -> Payout | None:
+    """A payout as it is."""
+    rows = await _fetch(connection, "payout_id = $1", payout_id)
+    return rows[0] if rows else None
+
+
+async def get(connection: Connection, payout_id: UUID) -> Payout:
+    """A payout that there is."""
+    (payout,) = await _fetch(connection, "payout_id = $1", payout_id)
+    return payout
+
+
+async def by_request(connection: Connection, request_id: str) -> tuple[Payout, bytes] | None:
+    """The payout that a request opened, and the fingerprint of what was asked."""
+    rows = await _fetch(connection, "request_id = $1", request_id)
+    if not rows:
+        return None
+    fingerprint = await connection.fetchval("SELECT fingerprint FROM payouts WHERE request_id = $1", request_id)
+    return rows[0], fingerprint
+
+
+async def in_stages(
+    connection: Connection, stages: Sequence[Stage], due_by: datetime, limit: int, *, money: Money | None = None
+) -> list[Payout]:
+    """Payouts in any of these stages whose turn has come, the longest due first."""
+    return await _fetch(
+        connection,
+        "stage = ANY ($1::smallint[]) AND due_at <= $2 AND ($4::smallint IS NULL OR money = $4) "
+        "ORDER BY due_at, payout_id LIMIT $3",
+        list(stages),
+        due_by,
+        limit,
+        money,
+    )
+
+
+async def unsettled(connection: Connection, limit: int) -> list[Payout]:
+    """Final payouts whose money is not known to be settled, the oldest first."""
+    return await _fetch(connection, "stage >= 10 AND money <> 4 ORDER BY changed_at LIMIT $1", limit)
+
+
+async def open_of(connection: Connection, account_ref: UUID) -> list[Payout]:
+    """An account's payouts that are not final."""
+    return await _fetch(
+        connection, "account_ref = $1 AND stage = ANY ($2::smallint[]) ORDER BY payout_id", account_ref, sorted(OPEN)
+    )
+
+
+async def has_open(connection: Connection, account_ref: UUID) -> bool:
+    """Whether a payout of an account is not final, or its money is not settled."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM payouts WHERE account_ref = $1 AND (stage = ANY ($2::smallint[]) OR money <> 4)
+        )
+        """,
+        account_ref,
+        sorted(OPEN),
+    )
+    return found
+
+
+async def history(connection: Connection, payout_id: UUID) -> list[Change]:
+    """Everything that happened to a payout, oldest first."""
+    rows = await connection.fetch(
+        """
+        SELECT payout_id, revision, stage, reason, round, actor, changed_at FROM payout_changes
+        WHERE payout_id = $1 ORDER BY revision
+        """,
+        payout_id,
+    )
+    return [Change(row[0], row[1], Stage(row[2]), *row[3:]) for row in rows]
+
+
+async def _fetch(connection: Connection, where: str, *arguments: Any) -> list[Payout]:
+    rows = await connection.fetch(f"SELECT {_PAYOUT} FROM {_FROM} WHERE {where}", *arguments)  # noqa: S608 - constants
+    return [_payout(row) for row in rows]
+
+
+def _payout(row: asyncpg.Record) -> Payout:
+    fields = dict(row)
+    return Payout(
+        **fields
+        | {
+            "stage": Stage(fields["stage"]),
+            "money": Money(fields["money"]),
+            "approval_reasons": tuple(fields["approval_reasons"]),
+        }
+    )
+
+
+async def _tell(connection: Connection, payout: Payout) -> None:
+    await outbox.append(
+        connection,
+        events_pb2.PayoutChanged(
+            payout_id=str(payout.payout_id),
+            account_ref=str(payout.account_ref),
+            state=events_pb2.PayoutState.ValueType(payout.stage.state),
+            stage=events_pb2.PayoutStage.ValueType(payout.stage),
+            reason=payout.reason,
+            amount_micro=payout.amount_micro,
+            fee_micro=payout.fee_micro,
+            net_micro=payout.net_micro,
+            currency=payout.currency,
+            revision=payout.revision,
+            changed_at=to_timestamp(payout.changed_at),
+        ),
+        key=str(payout.account_ref),
+        occurred_at=payout.changed_at,
+    )
