@@ -43,8 +43,8 @@ async def wire(app: App) -> None:
     )
     app.relay(postgres)
     app.consume([erasures(EventLogServiceStub(referral))])
-    app.run(AdvancingRuns(postgres, advancing, settings.run_poll_seconds).run, "runs")
     schedule = Schedule(postgres, app.clock, campaigns, settings)
+    app.run(AdvancingRuns(postgres, advancing, schedule, settings).run, "runs")
     app.jobs(
         [
             *all_jobs(postgres, app.clock, schedule, settings),

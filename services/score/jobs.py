@@ -1,6 +1,8 @@
 """Door 3, time."""
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -37,9 +39,6 @@ def all_jobs(postgres: Postgres, clock: Clock, schedule: Schedule, settings: Set
     async def pull_scores(_now: datetime) -> None:
         await pull(postgres, clock, settings, _PULL)
 
-    async def begin_run(_now: datetime) -> None:
-        await schedule.begin()
-
     async def measure(_now: datetime) -> None:
         await schedule.measure()
 
@@ -51,18 +50,19 @@ def all_jobs(postgres: Postgres, clock: Clock, schedule: Schedule, settings: Set
     if settings.pull_url:
         every = timedelta(seconds=settings.pull_every_seconds)
         jobs.append(Job("pull_scores", every, pull_scores, settings.pull_timeout_seconds * 2))
-    if settings.run_automatic:
-        jobs.append(Job("begin_run", timedelta(hours=1), begin_run))
     return jobs
 
 
 class AdvancingRuns:
-    """Takes runs on, one replica at a time; what is away is waited for."""
+    """Begins runs that are due and takes them on, one replica at a time; what is away is waited for."""
 
-    def __init__(self, postgres: Postgres, advancing: Advancing, poll_seconds: float) -> None:
+    def __init__(self, postgres: Postgres, advancing: Advancing, schedule: Schedule, settings: Settings) -> None:
         self._postgres = postgres
         self._advancing = advancing
-        self._poll_seconds = poll_seconds
+        self._schedule = schedule
+        self._poll_seconds = settings.run_poll_seconds
+        self._begin_seconds = settings.run_begin_seconds if settings.run_automatic else math.inf
+        self._begin_at = 0.0 if settings.run_automatic else math.inf
 
     async def run(self) -> None:
         """Never returns."""
@@ -73,6 +73,8 @@ class AdvancingRuns:
             # Asked through the connection that holds the lead: who has lost it learns so.
             await connection.execute("SELECT 1")
             try:
+                if time.monotonic() >= self._begin_at and not await self._schedule.begin():
+                    self._begin_at = time.monotonic() + self._begin_seconds
                 await self._advancing.advance_all()
             except Exception as error:
                 if not isinstance(error, grpc.aio.AioRpcError) and not is_fault(error):

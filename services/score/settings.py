@@ -65,6 +65,9 @@ class Settings(Base):
     run_micro: int = environ.var("1000000000", converter=whole(1, _MAX_MICRO), help="Most that a run divides.")
     wallet_minimum_score: int = environ.var("1", converter=whole(1, _MAX_SCORE))
     account_minimum_score: int = environ.var("1", converter=whole(1, _MAX_SCORE))
+    run_begin_seconds: float = environ.var(
+        "60", converter=seconds(0.01, 3600), help="How often due runs are looked for."
+    )
     run_poll_seconds: float = environ.var("1", converter=seconds(0.01, 60))
 
     @property

@@ -185,16 +185,19 @@ async def test_the_schedule_funds_freezes_and_lets_go_once_beside_another_replic
     await mesh.campaigns.activate(campaign_id)
     ledger = mesh.campaigns.ledger
     ledger.clock.advance(score.clock.now() - ledger.clock.now())
-    await score.schedule.begin()
+    assert not await score.schedule.begin()
     assert await score.rows("SELECT * FROM runs") == []  # no scores yet
     await mesh.campaigns.fill_pool(700)
-    await holders(score, {"alice": 3, "bob": 4})
+    refs = await score.seed_wallets({"alice": [address(1)], "bob": [address(2)]})
+    taken_at = to_timestamp(score.clock.now() - timedelta(days=10))
+    await score.bring(csv_of({address(1): 3, address(2): 4}), taken_at=taken_at)
     async with score_running(mesh.dsn, mesh.campaigns) as other:
         await asyncio.gather(*(replica.schedule.begin() for replica in (score, other) * 3))
         await asyncio.gather(score.advancing.advance_all(), other.advancing.advance_all())
     (run,) = await score.rows("SELECT state, operator_id, pool_micro FROM runs")
     assert tuple(run.values()) == (COMMITTED, "job:run", 700)
-    await score.schedule.begin()
+    assert await credits_of(mesh, refs) == {"alice": 300, "bob": 400}
+    assert not await score.schedule.begin()
     assert len(await score.rows("SELECT * FROM runs")) == 1
     funded = await ledger.rows("SELECT period FROM score_pool_fundings")
     assert [row["period"] for row in funded] == [PERIOD]
@@ -484,3 +487,21 @@ async def test_many_accounts_are_rewarded_in_batches(mesh: Mesh) -> None:
     assert staged.transfer_id == run.transfer_id
     made = await mesh.score.proof("account-7", run.run_id)
     proof.verify(json.loads(made.document), run.root_hash)
+
+
+async def test_periods_that_passed_while_nobody_looked_are_made_up_for_one_after_the_other(mesh: Mesh) -> None:
+    score, ledger = mesh.score, mesh.campaigns.ledger
+    await mesh.campaigns.activate(await mesh.campaigns.create(SCORE))
+    await mesh.campaigns.fill_pool(900)
+    await score.seed_wallets({"alice": [address(1)]})
+    await score.bring(csv_of({address(1): 3}), taken_at=to_timestamp(score.clock.now() - timedelta(days=20)))
+    score.clock.advance(timedelta(days=31))
+    ledger.clock.advance(score.clock.now() - ledger.clock.now())
+    assert await score.schedule.begin()
+    assert await score.schedule.begin()  # one is under way: the next one waits
+    assert len(await score.rows("SELECT * FROM runs")) == 1
+    await score.advancing.advance_all()
+    # The scores are 51 days old now: December's run waits for newer ones, and says so.
+    assert not await score.schedule.begin()
+    rows = await score.rows("SELECT period, state FROM runs ORDER BY period")
+    assert [tuple(row.values()) for row in rows] == [(PERIOD, COMMITTED)]

@@ -23,7 +23,7 @@ JOB = Order("job:run", "The period is over.")
 
 
 class Schedule:
-    """The last period that is over gets its money and its run, once."""
+    """Every period that is over gets its money and its run, once, the oldest first."""
 
     def __init__(
         self,
@@ -37,17 +37,26 @@ class Schedule:
         self._campaigns = campaigns
         self._settings = settings
 
-    async def begin(self) -> None:
-        """Begin what is due. A period that ever had a run is left to operators."""
-        period = rules.last_period(self._clock.now(), self._settings.run_cadence)
+    async def begin(self) -> bool:
+        """Begin the oldest run that is due, and return whether there may be more to do soon.
+
+        One at a time: a run takes what is in the pool, and that is to be its own period's. A period that ever had a run
+        is left to operators.
+        """
         async with self._postgres.connection() as connection:
-            if await runs.was_tried(connection, period.name):
-                return
-        waiting = await self._fund(period) or await self._freeze(period)
+            if await runs.list_under_way(connection):
+                return True
+            first = await snapshots.first_taken_at(connection)
+            periods = rules.periods_due(first, self._clock.now(), self._settings.run_cadence)
+            due = [period for period in periods if not await runs.was_tried(connection, period.name)]
         metrics.RUN_WAITING.clear()
-        if waiting:
+        for period in due:
+            waiting = await self._fund(period) or await self._freeze(period)
+            if not waiting:
+                return True
             metrics.RUN_WAITING.labels(waiting).set(1)
             log.warning("a run waits to begin", period=period.name, reason=waiting)
+        return False
 
     async def measure(self) -> None:
         """Tell how old the newest scores are."""

@@ -11,6 +11,8 @@ from services.score.rules.imports import is_stale
 
 MONTH: Final = "month"
 WEEK: Final = "week"
+PERIODS_BACK: Final = 6
+"""How many periods the schedule makes up for after it stood still."""
 _MAX_MICRO: Final = 10**15
 
 
@@ -70,6 +72,19 @@ def last_period(now: datetime, cadence: str) -> Period:
     """The newest period that is over."""
     around = week_of if cadence == WEEK else month_of
     return around(around(now.date()).first - timedelta(days=1))
+
+
+def periods_due(first_scores: datetime | None, now: datetime, cadence: str) -> list[Period]:
+    """The periods that are over and can be rewarded, oldest first: since there are scores, and of late."""
+    if first_scores is None:
+        return []
+    around = week_of if cadence == WEEK else month_of
+    due: list[Period] = []
+    period = last_period(now, cadence)
+    while len(due) < PERIODS_BACK and period.over_at > first_scores:
+        due.append(period)
+        period = around(period.first - timedelta(days=1))
+    return due[::-1]
 
 
 def check_freezing(period: Period, now: datetime, *, exists: bool) -> None:

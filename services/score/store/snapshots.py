@@ -37,6 +37,12 @@ async def newest(connection: Connection) -> Snapshot | None:
     return _snapshot(row) if row else None
 
 
+async def first_taken_at(connection: Connection) -> datetime | None:
+    """When the first scores were taken that are in."""
+    found: datetime | None = await connection.fetchval("SELECT min(taken_at) FROM snapshots")
+    return found
+
+
 async def for_period(connection: Connection, period: str, before: datetime) -> Snapshot | None:
     """The newest one of a period; where it has none, the newest whose scores were taken before the period's end."""
     row = await connection.fetchrow(
