@@ -272,9 +272,8 @@ async def test_every_bonus_was_granted_once_or_denied_for_the_reason_that_the_in
     unlike = await books.fetch(
         """
         SELECT bonus_id FROM (SELECT * FROM referral.bonuses WHERE state = 'granted') AS granted
-        FULL JOIN distribution.credit_lots ON grant_id = bonus_id::text
-        WHERE (referrer_ref::text, amount_micro, lot_id::text)
-            IS DISTINCT FROM (account_ref::text, granted_micro, credit_lots.lot_id::text)
+        FULL JOIN distribution.credit_lots AS lot ON grant_id = bonus_id::text
+        WHERE (referrer_ref, amount_micro, granted.lot_id) IS DISTINCT FROM (account_ref, granted_micro, lot.lot_id)
         """
     )
     assert unlike == []
