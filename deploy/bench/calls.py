@@ -24,12 +24,13 @@ _OPTIONS = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)
 _WAIT_SECONDS = 30
 
 # More than any machine answers in a second, made ready for each second.
-_READY = {"echo": 1, "echo-stream": 1, "unary": 9_000, "stream": 20_000, "batch": 40_000}
+_READY = {"echo": 1, "echo-stream": 1, "unary": 9_000, "stream": 20_000, "stream-together": 40_000, "batch": 40_000}
 _METHODS = {
     "echo": echo.METHOD,
     "echo-stream": echo.STREAM_METHOD,
     "unary": f"{_SERVICE}Finalize",
     "stream": f"{_SERVICE}FinalizeStream",
+    "stream-together": f"{_SERVICE}FinalizeStream",
     "batch": f"{_SERVICE}FinalizeBatch",
 }
 
@@ -61,30 +62,39 @@ async def _unary(channel: grpc.aio.Channel, work: Work, options: argparse.Namesp
 
 
 async def _stream(channel: grpc.aio.Channel, work: Work, options: argparse.Namespace) -> None:
-    """One stream with a window of messages on their way; each is timed as if answers came in order."""
+    """One stream with a window of charges on their way; how long one takes follows from the window and the rate."""
     call: Any = channel.stream_stream(_METHODS[options.kind])(metadata=_METADATA)
     room = asyncio.Semaphore(options.window)
-    sent: list[float] = []
-    done = False
+    left = 1
 
     async def read() -> None:
-        received = 0
-        while not (done and received == len(sent)):
+        nonlocal left
+        while left:
             answer = await call.read()
             if answer is grpc.aio.EOF:
                 return
-            work.note(sent[received], answer)
-            received += 1
-            room.release()
+            work.note(work.ends, answer)
+            charges = _charges_of(options.kind, answer)
+            left -= charges
+            for _ in range(charges):
+                room.release()
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(read())
         while (request := work.next()) is not None:
-            await room.acquire()
-            sent.append(time.perf_counter())
+            for _ in range(options.each):
+                await room.acquire()
+            left += options.each
             await call.write(request)
-        done = True
+        left -= 1
         await call.done_writing()
+
+
+def _charges_of(kind: str, answer: bytes) -> int:
+    """How many charges one message of a stream answers."""
+    if kind != "stream-together":
+        return 1
+    return len(distribution_pb2.FinalizeStreamResponse.FromString(answer).results)
 
 
 _SENDS: dict[str, Callable[[grpc.aio.Channel, Work, argparse.Namespace], Coroutine[Any, Any, None]]] = {
@@ -92,6 +102,7 @@ _SENDS: dict[str, Callable[[grpc.aio.Channel, Work, argparse.Namespace], Corouti
     "echo-stream": _stream,
     "unary": _unary,
     "stream": _stream,
+    "stream-together": _stream,
     "batch": _unary,
 }
 
@@ -104,10 +115,13 @@ def _requests(options: argparse.Namespace, count: int) -> list[bytes]:
         return [each.SerializeToString() for each in made]
     if options.kind == "stream":
         return [distribution_pb2.FinalizeStreamRequest(charge=each).SerializeToString() for each in made]
-    return [
-        distribution_pb2.FinalizeBatchRequest(charges=each).SerializeToString()
-        for each in iter(lambda: list(itertools.islice(made, options.each)), [])
-    ]
+    packed = (
+        distribution_pb2.FinalizeStreamRequest
+        if options.kind == "stream-together"
+        else distribution_pb2.FinalizeBatchRequest
+    )
+    parts = iter(lambda: list(itertools.islice(made, options.each)), [])
+    return [packed(charges=part).SerializeToString() for part in parts if len(part) == options.each]
 
 
 def _results(kind: str, answer: bytes) -> Iterator[str]:
@@ -116,8 +130,11 @@ def _results(kind: str, answer: bytes) -> Iterator[str]:
         yield distribution_pb2.FinalizeResponse.FromString(answer).distribution_id
     elif kind == "stream":
         yield distribution_pb2.FinalizeStreamResponse.FromString(answer).result.response.distribution_id
-    elif kind == "batch":
-        for result in distribution_pb2.FinalizeBatchResponse.FromString(answer).results:
+    elif kind in {"stream-together", "batch"}:
+        together = (
+            distribution_pb2.FinalizeBatchResponse if kind == "batch" else distribution_pb2.FinalizeStreamResponse
+        )
+        for result in together.FromString(answer).results:
             yield result.response.distribution_id
 
 
@@ -136,16 +153,21 @@ async def _run(options: argparse.Namespace) -> dict[str, float]:
 
 def _told(options: argparse.Namespace, work: Work, since: float) -> dict[str, float]:
     """What was answered from the end of the warm-up until requests were no longer sent."""
-    told = [name for answer in work.answers for name in _results(options.kind, answer)]
-    if refused := told.count(""):
-        raise SystemExit(f"{refused} of {len(told)} charges were refused")
-    if not work.answered:
+    told = [
+        (list(_results(options.kind, answer)), *when) for answer, when in zip(work.answers, work.answered, strict=True)
+    ]
+    charges = sum(len(names) for names, _, _ in told)
+    if refused := sum(names.count("") for names, _, _ in told):
+        raise SystemExit(f"{refused} of {charges} charges were refused")
+    if not told:
         raise SystemExit("nothing was answered")
-    until = max(since + 1e-3, min(work.ends, max(at for at, _ in work.answered)))
-    taken = sorted(seconds for at, seconds in work.answered if since <= at <= until) or [0.0]
+    until = max(since + 1e-3, min(work.ends, max(at for _, at, _ in told)))
+    counted = [(names, seconds) for names, at, seconds in told if since <= at <= until]
+    taken = sorted(seconds for _, seconds in counted) or [0.0]
     return {
-        "answered": len(told),
-        "rate": len(taken) * options.each / (until - since),
+        "answered": charges,
+        # An empty echo has no charges: it counts as one.
+        "rate": sum(len(names) or 1 for names, _ in counted) / (until - since),
         "p50_ms": taken[len(taken) // 2] * 1e3,
         "p99_ms": taken[int(len(taken) * 0.99)] * 1e3,
     }
@@ -162,7 +184,7 @@ def main() -> None:
     parser.add_argument("--ahead", type=float, default=0)
     parser.add_argument("--payers", type=int, default=1000)
     parser.add_argument("--each", type=int, default=1, help="charges in one message")
-    parser.add_argument("--window", type=int, default=16, help="unanswered messages of one stream")
+    parser.add_argument("--window", type=int, default=16, help="unanswered charges of one stream")
     print(json.dumps(uvloop.run(_run(parser.parse_args()))))
 
 

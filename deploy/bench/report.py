@@ -22,9 +22,9 @@ _TEXT = """\
 Written by `{command}` on {day}: {machine}.
 
 Everything runs at once on this one machine: the callers, the services, PostgreSQL with fsync and synchronous_commit on,
-and the broker. Absolute figures are this machine's. What counts is the ratio to an empty gRPC call that is served by the
-same stack, in the same run, to the same 64 callers, in turns with the rest. Figures are medians of {rounds} rounds of
-{seconds} s, each after {warm} s of warming up.
+and the broker. Absolute figures are this machine's. What counts is the ratio to an empty gRPC call that is served by
+the same stack, in the same run, to the same 64 callers, in turns with the rest. Figures are medians of {rounds} rounds
+of {seconds} s, each after {warm} s of warming up.
 
 | {heads} |
 |---|---:|---:|---|---|---|
