@@ -494,14 +494,18 @@ async def test_periods_that_passed_while_nobody_looked_are_made_up_for_one_after
     await mesh.campaigns.activate(await mesh.campaigns.create(SCORE))
     await mesh.campaigns.fill_pool(900)
     await score.seed_wallets({"alice": [address(1)]})
-    await score.bring(csv_of({address(1): 3}), taken_at=to_timestamp(score.clock.now() - timedelta(days=20)))
+    await score.bring(csv_of({address(1): 3}), taken_at=to_timestamp(score.clock.now() - timedelta(days=5)))
     score.clock.advance(timedelta(days=31))
     ledger.clock.advance(score.clock.now() - ledger.clock.now())
     assert await score.schedule.begin()
     assert await score.schedule.begin()  # one is under way: the next one waits
     assert len(await score.rows("SELECT * FROM runs")) == 1
     await score.advancing.advance_all()
-    # The scores are 51 days old now: December's run waits for newer ones, and says so.
+    assert await score.schedule.begin()
+    await score.advancing.advance_all()
     assert not await score.schedule.begin()
-    rows = await score.rows("SELECT period, state FROM runs ORDER BY period")
-    assert [tuple(row.values()) for row in rows] == [(PERIOD, COMMITTED)]
+    rows = await score.rows("SELECT period, state, reason FROM runs ORDER BY period")
+    assert [tuple(row.values()) for row in rows] == [
+        (PERIOD, COMMITTED, ""),
+        ("2026-12", ABORTED, "INSUFFICIENT_FUNDS"),
+    ]
