@@ -12,7 +12,18 @@ from services.payout.provider.client import Client
 from services.payout.provider.rows import Standing
 from services.payout.provider.signatures import verified
 from services.payout.provider.trouble import AlreadyThere, NotNow, NotThere, Refused, Trouble, Unknown
-from tests.support.provider import EVM, IPN_SECRET, NOW, TRON, Running, client_of, provider_running, state_of, wanted
+from tests.support.provider import (
+    EVM,
+    IPN_SECRET,
+    NOW,
+    TRON,
+    Running,
+    client_of,
+    impatient,
+    provider_running,
+    state_of,
+    wanted,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -146,6 +157,9 @@ async def test_refusals_say_whether_they_may_pass(client: Client, running: Runni
 async def test_every_fault_of_create_ends_as_one_of_three(
     client: Client, running: Running, kind: str, more: dict[str, object], outcome: type[Trouble], made: int
 ) -> None:
+    if "seconds" in more:
+        await client.balances()
+        impatient(client)
     running.fault("create", kind, **more)
     with pytest.raises(Trouble) as ended:
         await client.create(wanted())
@@ -192,6 +206,8 @@ async def test_a_token_that_is_called_old_is_renewed_once(client: Client, runnin
 
 @pytest.mark.parametrize("kind", ["drop_after", "error_before", "busy", "cut_json", "hang_before"])
 async def test_whatever_happens_at_login_nothing_was_done(client: Client, running: Running, kind: str) -> None:
+    if kind == "hang_before":
+        impatient(client)
     running.fault("auth", kind, seconds=0.5 if kind == "hang_before" else 0)
     with pytest.raises(NotNow):
         await client.create(wanted())

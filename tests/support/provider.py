@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from aiohttp import ClientTimeout
 from aiohttp.test_utils import TestServer
 
 from deploy.local.nowpayments import Coin, Merchant, Provider
@@ -20,7 +21,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 IPN_SECRET = "np-test-ipn-secret-000"
 TRON = "TEmGwPeRTPiLFLVfBxXkSP91yc5GMNQhfS"
 EVM = "0x" + "ab" * 20
-PATIENCE_S = 0.3
+PATIENCE_S = 5.0
 
 
 def merchant(**changed: Any) -> Merchant:
@@ -73,6 +74,11 @@ async def provider_running(clock: Clock, account: Merchant | None = None, *, see
 async def client_of(running: Running, clock: Clock, **changed: str) -> AsyncIterator[Client]:
     async with opened(running.access(**changed), clock, per_second=10_000, timeout_seconds=PATIENCE_S) as client:
         yield client
+
+
+def impatient(client: Client) -> None:
+    """From now on it waits for a third of a second; to be told when it has logged in."""
+    client._timeout = ClientTimeout(total=0.3)
 
 
 async def state_of(client: Client, row: Row) -> str:

@@ -78,8 +78,11 @@ class Faults:
             if fault is None:
                 return await handler(request)
             request["fault"] = fault
-            await _before(request, fault)
-            return await _after(request, fault, await handler(request))
+            try:
+                await _before(request, fault)
+                return await _after(request, fault, await handler(request))
+            except _Dropped:
+                return web.Response()  # nobody is there to read it
 
         return faulty
 
@@ -141,4 +144,8 @@ async def _after(request: web.Request, fault: Fault, answer: web.StreamResponse)
 def _drop(request: web.Request) -> None:
     if request.transport is not None:
         request.transport.abort()
-    raise ConnectionResetError("dropped on request")
+    raise _Dropped
+
+
+class _Dropped(Exception):
+    """The connection was ended on request."""
