@@ -39,6 +39,10 @@ class Surroundings:
             "DRAIN_WAIT_SECONDS": "0",
             # Somebody watches: a board is a second old at most, and what the broker lost is noticed as fast.
             "BOARD_CACHE_SECONDS": "1",
+            # Weeks pass in the demo, months do not.
+            "RUN_CADENCE": "week",
+            "RUN_BEGIN_SECONDS": "1",
+            "RUN_POLL_SECONDS": "0.2",
             "HEADS_POLL_SECONDS": "2",
             **dict.fromkeys(("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"), ""),
             **{variable: self.secrets[name] for name, variable in VARIABLE_OF.items()},

@@ -6,12 +6,12 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from deploy.local.demo.economy import DATA
 from libs.timestamps import to_timestamp
 from protos.score.v1 import admin_pb2, score_pb2
 from services.score.commands.imports import give_up_silent
@@ -22,7 +22,7 @@ from tests.support.campaigns import refusal
 from tests.support.eventually import eventually
 from tests.support.score import PERIOD, Mesh, Score, csv_of, key, mesh_running
 
-HOLDERS = Path(__file__).parent.parent / "data" / "holders"
+HOLDERS = DATA
 ALICE, BOB, CARL = key(1), key(2), key(3)
 ACCEPTED, WAITING = admin_pb2.IMPORT_STATE_ACCEPTED, admin_pb2.IMPORT_STATE_AWAITING_APPROVAL
 REFUSED, REJECTED = admin_pb2.IMPORT_STATE_REFUSED, admin_pb2.IMPORT_STATE_REJECTED

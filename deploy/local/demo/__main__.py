@@ -12,7 +12,7 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.local.demo import billing, bonuses, report, state
+from deploy.local.demo import billing, bonuses, report, scores, state
 from deploy.local.demo.economy import WAVES, Charge, Economy, build
 from deploy.local.demo.front_door import FrontDoor, Refused
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
@@ -89,6 +89,20 @@ async def replay_trace(
     return answers
 
 
+async def bring_scores(
+    front_door: FrontDoor, stack: dict[str, str], economy: Economy, progress: Progress, path: Path
+) -> None:
+    """Wallets are linked and scores brought; when the week is over, its pool is shared by them."""
+    bar = progress.add_task("scores", total=3)
+    await scores.open_pool(stack["distribution"])
+    progress.advance(bar)
+    await scores.link_wallets(stack["score"], economy)
+    progress.advance(bar)
+    taken_at = await anchor(front_door, economy, path) + economy.duration
+    await scores.bring_scores(stack["score"], economy, taken_at)
+    progress.advance(bar)
+
+
 async def let_it_settle(
     front_door: FrontDoor, distribution: str, economy: Economy, progress: Progress, path: Path
 ) -> None:
@@ -119,8 +133,10 @@ async def play(stack: dict[str, str], economy: Economy, path: Path, console: Con
             await sign_everybody_up(front_door, economy, progress, path)
             await earn_bonuses(front_door, stack, economy, progress, path)
             answers = await replay_trace(front_door, stack["distribution"], economy, progress, path)
+            await bring_scores(front_door, stack, economy, progress, path)
             await let_it_settle(front_door, stack["distribution"], economy, progress, path)
-        result = await report.collect(stack, front_door, economy, answers.by_charge)
+        rewards = await scores.rewarded(stack["score"], economy, await anchor(front_door, economy, path))
+        result = await report.collect(stack, front_door, economy, answers.by_charge, rewards)
     if answers.replayed:
         console.print(f"{answers.replayed:,} charges had been answered before: they were paid nothing again.")
     return report.show(result, console)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from deploy.local.demo import bonuses
 from deploy.local.demo.economy import Economy
 from deploy.local.demo.front_door import FrontDoor
+from deploy.local.demo.scores import Rewards
 from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -45,12 +46,17 @@ class Report:
 
     creators: list[CreatorRow] = field(default_factory=list)
     parties: dict[str, int] = field(default_factory=dict)
+    rewards: Sequence[Rewards] = ()
     checks: list[tuple[str, bool]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
 
 
 async def collect(
-    stack: Mapping[str, str], front_door: FrontDoor, economy: Economy, answers: Mapping[str, FinalizeResponse]
+    stack: Mapping[str, str],
+    front_door: FrontDoor,
+    economy: Economy,
+    answers: Mapping[str, FinalizeResponse],
+    rewards: Sequence[Rewards],
 ) -> Report:
     """Reads the ledger, waits until board and bonuses have what is in it, and reads those."""
     earned, charges = _by_creator(economy, answers)
@@ -81,8 +87,10 @@ async def collect(
         )
     report.parties = {family.family: family.balance_micro for family in trial.families}
     report.creators.sort(key=lambda row: -row.earned_micro)
+    report.rewards = rewards
     report.checks = _checks(report, economy, answers, trial.total_micro)
     report.checks += _bonus_checks(report, earned_bonuses, bonuses.expected(economy))
+    report.checks += _reward_checks(report)
     return report
 
 
@@ -157,7 +165,8 @@ def _checks(
 
 def _bonus_checks(report: Report, found: bonuses.Bonuses, expected: bonuses.Bonuses) -> list[tuple[str, bool]]:
     granted_micro = sum(row.bonus_micro for row in report.creators)
-    credits_micro = sum(amount for family, amount in report.parties.items() if family.startswith("credits:"))
+    rewarded_micro = sum(each.pool_micro for each in report.rewards)
+    credits_micro = report.parties.get("credits:*", 0) - rewarded_micro
     unspent_micro = sum(amount for family, amount in report.parties.items() if family.startswith("campaign:"))
     denied = sum(row.bonuses["denied"] for row in report.creators)
     told = f"signup bonuses of {usd(granted_micro)} were granted and {denied} denied, as the inputs say"
@@ -166,6 +175,22 @@ def _bonus_checks(report: Report, found: bonuses.Bonuses, expected: bonuses.Bonu
         (told, found == expected and credits_micro == granted_micro),
         (budget, granted_micro + unspent_micro == bonuses.BUDGET_MICRO),
     ]
+
+
+def _reward_checks(report: Report) -> list[tuple[str, bool]]:
+    given_micro = sum(each.pool_micro for each in report.rewards)
+    people = len(report.rewards[0].by_account) if report.rewards else 0
+    return [
+        (
+            f"score rewards of {usd(given_micro)} went to {people} holders, each of whom can prove its part",
+            bool(report.rewards) and all(each.proved for each in report.rewards),
+        ),
+        ("the pool is empty: all of what the foundation put in was shared", not _pool_micro(report)),
+    ]
+
+
+def _pool_micro(report: Report) -> int:
+    return report.parties.get("foundation:score_rewards", 0)
 
 
 def show(report: Report, console: Console) -> bool:
@@ -179,6 +204,7 @@ def show(report: Report, console: Console) -> bool:
         table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", *map(usd, amounts))
     console.print(table)
     console.print(_bonus_table(report))
+    console.print(_reward_table(report))
     books = Table(title="The books")
     books.add_column("account")
     books.add_column("balance", justify="right")
@@ -199,6 +225,18 @@ def _bonus_table(report: Report) -> Table:
         table.add_column(column, justify="right")
     for row in report.creators:
         table.add_row(row.display_name, f"{row.bonuses['granted']}", f"{row.bonuses['denied']}", usd(row.bonus_micro))
+    return table
+
+
+def _reward_table(report: Report) -> Table:
+    table = Table(title="Score rewards, in credits for inference")
+    table.add_column("holder", no_wrap=True)
+    for rewards in report.rewards:
+        table.add_column(rewards.period, justify="right")
+    accounts = {account_id: None for rewards in report.rewards for account_id in rewards.by_account}
+    largest = sorted(accounts, key=lambda account_id: -report.rewards[0].by_account[account_id])[:8]
+    for account_id in largest:
+        table.add_row(account_id, *(usd(rewards.by_account[account_id]) for rewards in report.rewards))
     return table
 
 
