@@ -126,8 +126,12 @@ class Stage:
             timeout=_PROGRAM_SECONDS,
             check=False,
         )
+        return self.told(ended, f"deploy.bench.{module}")
+
+    def told(self, ended: subprocess.CompletedProcess[str], program: str) -> dict[str, Any]:
+        """What a program's last line says. Raises RuntimeError with its own last words where it failed."""
         if ended.returncode:
-            raise RuntimeError(f"deploy.bench.{module} {' '.join(arguments)}: {ended.stderr[-2000:]}")
+            raise RuntimeError(f"{program}: {ended.stderr[-2000:]}")
         told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
         return told
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from deploy.bench.bench import Measure
-from deploy.bench.rows import baselines, doors, ingestion, packages, processes, scale, settlement
+from deploy.bench.rows import audit, baselines, doors, ingestion, packages, processes, scale, settlement
 
 ALL: Final[dict[str, Measure]] = {
     "doors": doors.measure,
@@ -12,6 +12,7 @@ ALL: Final[dict[str, Measure]] = {
     "packages": packages.measure,
     "processes": processes.measure,
     "scale": scale.measure,
+    "audit": audit.measure,
     "settlement": settlement.measure,
 }
 """`doors` comes first: it measures the echo that every ratio is to."""
