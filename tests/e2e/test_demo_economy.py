@@ -11,6 +11,8 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
@@ -18,6 +20,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from deploy.local.demo import scores
 from deploy.local.demo.economy import DATA, Economy, build
 from tests.support.eventually import eventually
 from tests.support.stacks import Stack
@@ -93,6 +96,10 @@ class Expected:
     accounts: Counter[str]
     bonuses: Counter[tuple[str, str, str]]
     """By creator, state and reason."""
+    foundation: dict[str, int]
+    """Its share of each charge."""
+    foundation_back: Counter[str]
+    """What each payment's refund takes back of that."""
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +107,7 @@ def expected(economy: Economy) -> Expected:
     """The split by exact fractions, rounded down, the foundation taking what is left; then the refunds likewise."""
     brought_by = {sign_up.account_id: sign_up.creator for sign_up in economy.sign_ups}
     refunds = {purchase.account_id: purchase for purchase in economy.purchases if purchase.refunded_micro}
-    found = Expected({}, Counter(), Counter(), Counter(), Counter(), Counter())
+    found = Expected({}, Counter(), Counter(), Counter(), Counter(), Counter(), {}, Counter())
     for charge in economy.charges:
         creator = brought_by[charge.payer_account_id]
         revenue = charge.revenue_micro
@@ -109,6 +116,7 @@ def expected(economy: Economy) -> Expected:
         commons, community = floor(rest * Fraction(5, 100)), floor(rest * Fraction(70, 100))
         shares = (referrer, commons, community, revenue - referrer - commons - community)
         found.shares[charge.inference_charge_id] = shares
+        found.foundation[charge.inference_charge_id] = shares[3]
         post(found, charge.community_id, creator.account_id if creator else "", shares, late=False)
         if creator:
             found.accrued[creator.account_id] += referrer
@@ -117,6 +125,7 @@ def expected(economy: Economy) -> Expected:
             back = floor(Fraction(revenue * refund.refunded_micro, refund.price_micro))
             r, c, m = (floor(Fraction(share * back, revenue)) for share in shares[:3])
             undone = (-r, -c, -m, -(back - r - c - m))
+            found.foundation_back[refund.payment_id] += back - r - c - m
             post(found, charge.community_id, creator.account_id if creator else "", undone, late=refund.refunded_late)
             if creator and not refund.refunded_late:
                 found.taken_back[creator.account_id] += r
@@ -238,14 +247,83 @@ async def test_every_balance_is_what_the_inputs_give(
 ) -> None:
     rows = await books.fetch("SELECT name, balance_micro FROM distribution.accounts")
     balances = {row["name"]: row["balance_micro"] for row in rows}
-    accounts = await books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
-    refs = {row["account_id"]: row["account_ref"] for row in accounts}
+    refs = await refs_of(books)
     campaign = await books.fetchval("SELECT campaign_id::text FROM distribution.campaigns WHERE type = 1")
-    # What the score pool was funded with by the weeks that passed is the foundation's still.
-    balances["foundation"] += balances.pop("foundation:score_rewards", 0)
+    # What the foundation put into the score pool went out as credits; who got what is another test's.
+    rewarded = [name for name in balances if name.endswith(":score:rewards")]
+    balances["foundation"] += sum(balances.pop(name) for name in rewarded)
     wanted = {ledger_name(name, refs, campaign): micro for name, micro in expected.accounts.items() if micro}
     assert {name: balance for name, balance in balances.items() if balance} == wanted
     assert sum(balances.values()) == 0
+
+
+async def pools_of(books: asyncpg.Connection, expected: Expected) -> dict[str, int]:
+    """What each week puts into the pool: a tenth of the foundation's shares less what was taken back in that week."""
+
+    def week(at: datetime) -> str:
+        year, number, _ = at.isocalendar()
+        return f"{year:04}-W{number:02}"
+
+    net: Counter[str] = Counter()
+    for charge_id, at in await books.fetch("SELECT inference_charge_id, finalized_at FROM distribution.distributions"):
+        net[week(at)] += expected.foundation[charge_id]
+    back = await books.fetch(
+        "SELECT cause_id, min(recorded_at) FROM distribution.transfers WHERE kind = 3 GROUP BY cause_id"
+    )
+    assert {payment_id for payment_id, _ in back} == set(expected.foundation_back)
+    for payment_id, at in back:
+        net[week(at)] -= expected.foundation_back[payment_id]
+    return {name: floor(Fraction(micro, 10)) for name, micro in sorted(net.items()) if micro >= 10}
+
+
+def shared(pool: int, weights: dict[str, int]) -> dict[str, int]:
+    """By largest remainder, ties by larger weight, then by id."""
+    exact = {name: Fraction(pool * weight, sum(weights.values())) for name, weight in weights.items()}
+    parts = {name: floor(part) for name, part in exact.items()}
+    by_claim = sorted(weights, key=lambda name: (parts[name] - exact[name], -weights[name], name))
+    for name in by_claim[: pool - sum(parts.values())]:
+        parts[name] += 1
+    return parts
+
+
+def weights_of(economy: Economy, refs: dict[str, str]) -> dict[str, int]:
+    """Scores of the demo's people, from the file itself; by surrogate, because ties go by it."""
+    rows = csv.reader(scores.scores_file(economy).decode().splitlines()[1:])
+    given = {address: int(Decimal(weight) * 10**14) for address, weight in rows}
+    people = scores.holders(economy)
+    return {refs[name]: given[scores.wallet(number).address] for number, name in enumerate(people)}
+
+
+async def test_every_holder_got_its_part_of_what_the_weeks_put_into_the_pool(
+    first_run: Played, books: asyncpg.Connection, economy: Economy, expected: Expected
+) -> None:
+    refs = await refs_of(books)
+    weights = weights_of(economy, refs)
+    pools = await pools_of(books, expected)
+    rows = await books.fetch(
+        """
+        SELECT period, account_ref::text, reward_micro FROM score.run_rewards JOIN score.runs USING (run_id)
+        WHERE state = 4
+        """
+    )
+    given: dict[str, dict[str, int]] = defaultdict(dict)
+    for period, account_ref, micro in rows:
+        given[period][account_ref] = micro
+    assert pools
+    assert dict(given) == {period: shared(pool, weights) for period, pool in pools.items()}
+    lots = await books.fetch(
+        """
+        SELECT account_ref::text, sum(granted_micro)::bigint FROM distribution.credit_lots
+        WHERE pool = 'score:rewards' GROUP BY account_ref
+        """
+    )
+    total = Counter({ref: sum(parts.get(ref, 0) for parts in given.values()) for ref in weights})
+    assert dict(map(tuple, lots)) == {ref: micro for ref, micro in total.items() if micro}
+
+
+async def refs_of(books: asyncpg.Connection) -> dict[str, str]:
+    accounts = await books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
+    return {row["account_id"]: row["account_ref"] for row in accounts}
 
 
 def ledger_name(name: str, refs: dict[str, str], campaign: str) -> str:
@@ -272,7 +350,8 @@ async def test_every_bonus_was_granted_once_or_denied_for_the_reason_that_the_in
     unlike = await books.fetch(
         """
         SELECT bonus_id FROM (SELECT * FROM referral.bonuses WHERE state = 'granted') AS granted
-        FULL JOIN distribution.credit_lots AS lot ON grant_id = bonus_id::text
+        FULL JOIN (SELECT * FROM distribution.credit_lots WHERE pool = 'referral:signup') AS lot
+            ON grant_id = bonus_id::text
         WHERE (referrer_ref, amount_micro, granted.lot_id) IS DISTINCT FROM (account_ref, granted_micro, lot.lot_id)
         """
     )
