@@ -73,7 +73,7 @@ async def _stream(channel: grpc.aio.Channel, work: Work, options: argparse.Names
             answer = await call.read()
             if answer is grpc.aio.EOF:
                 return
-            work.note(work.ends, answer)
+            work.note(time.perf_counter(), answer)
             charges = _charges_of(options.kind, answer)
             left -= charges
             for _ in range(charges):
