@@ -64,8 +64,9 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
         rows = [(f"?{each['name']}", _kind(each["schema"]), each["description"]) for each in wanted]
         parts.append(_table(("Parameter", "Takes", ""), rows))
     if "requestBody" in operation:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        parts.append(f"<p>Body: {_kind(schema)}</p>")
+        ((media_type, content),) = operation["requestBody"]["content"].items()
+        body = _kind(content["schema"]) if media_type == "application/json" else escape(media_type)
+        parts.append(f"<p>Body: {body}</p>")
     answers = [(status, _content(answer), answer["description"]) for status, answer in operation["responses"].items()]
     parts.append(_table(("Status", "Body", ""), answers))
     return "".join(parts)

@@ -11,6 +11,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import database
+from deploy.local.nowpayments.merchant import EMAIL, derived
 from deploy.local.ports import LOOPBACK, SERVICES, Ports, answers
 from deploy.local.processes import Spec
 from deploy.local.state import SECRETS, role_password
@@ -36,6 +37,12 @@ class Surroundings:
             "REDIS_URL": f"redis://{LOOPBACK}:{ports.redis}/0",
             **{f"{name.upper()}_ADDRESS": f"{LOOPBACK}:{ports.service(name)}" for name in SERVICES},
             "NOWPAYMENTS_URL": f"http://{LOOPBACK}:{ports.provider}/v1",
+            "NOWPAYMENTS_EMAIL": EMAIL,
+            "NOWPAYMENTS_PASSWORD": derived(self.secrets["nowpayments_api_key"], "password"),
+            "NOWPAYMENTS_TOTP_SECRET": derived(self.secrets["nowpayments_api_key"], "totp"),
+            "NOWPAYMENTS_CALLS_PER_SECOND": "1000",
+            "NOWPAYMENTS_CALLBACK_URL": f"http://{LOOPBACK}:{ports.gateway}/webhooks/nowpayments/payouts",
+            "NOWPAYMENTS_IPN_URL": f"http://{LOOPBACK}:{ports.gateway}/webhooks/nowpayments/payments",
             "DRAIN_WAIT_SECONDS": "0",
             # Somebody watches: a board is a second old at most, and what the broker lost is noticed as fast.
             "BOARD_CACHE_SECONDS": "1",

@@ -1,9 +1,15 @@
 """Every route there is. A route that is not declared here does not exist."""
 
 from gateway.route import Route
-from gateway.routes import boards, creators, development, operations, referrals
+from gateway.routes import boards, creators, development, operations, referrals, webhooks
 
-PRODUCT: tuple[Route, ...] = (*referrals.ROUTES, *boards.ROUTES, *creators.ROUTES, *operations.ROUTES)
+PRODUCT: tuple[Route, ...] = (
+    *referrals.ROUTES,
+    *boards.ROUTES,
+    *creators.ROUTES,
+    *webhooks.ROUTES,
+    *operations.ROUTES,
+)
 TEST_MODE: tuple[Route, ...] = development.ROUTES
 
 

@@ -42,9 +42,10 @@ def test_every_route_says_who_may_call_it_and_how_often(route: Route) -> None:
     assert all(isinstance(shape, str) or issubclass(shape, Reply) for shape in route.answers.values())
 
 
-def test_only_probes_and_documents_are_public() -> None:
+def test_only_probes_documents_and_signed_callbacks_are_public() -> None:
     public = {route.path for route in PRODUCT if route.access is Access.PUBLIC}
-    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"}
+    callbacks = {"/webhooks/nowpayments/payouts", "/webhooks/nowpayments/payments"}
+    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"} | callbacks
 
 
 def test_creator_routes_need_the_creator_scope() -> None:

@@ -1,7 +1,6 @@
 """`python -m deploy.local.nowpayments`: the simulator that the local stack runs."""
 
 import asyncio
-import base64
 import hashlib
 import os
 import signal
@@ -13,6 +12,7 @@ from decimal import Decimal
 from aiohttp import web
 
 from deploy.local.nowpayments import Coin, Merchant, Provider
+from deploy.local.nowpayments.merchant import EMAIL, derived
 from libs.clock import open_clock
 
 DRAIN_SECONDS = 3.0
@@ -25,7 +25,7 @@ def from_environment(environment: Mapping[str, str]) -> Provider:
         sys.exit("NOWPAYMENTS_API_KEY must be set.")
     merchant = Merchant(
         api_key=api_key,
-        email=environment.get("NOWPAYMENTS_EMAIL") or "payouts@example.test",
+        email=environment.get("NOWPAYMENTS_EMAIL") or EMAIL,
         password=environment.get("NOWPAYMENTS_PASSWORD") or derived(api_key, "password"),
         totp_secret=environment.get("NOWPAYMENTS_TOTP_SECRET") or derived(api_key, "totp"),
         ipn_secret=environment.get("NOWPAYMENTS_IPN_SECRET", ""),
@@ -35,11 +35,6 @@ def from_environment(environment: Mapping[str, str]) -> Provider:
     )
     token_key = hashlib.sha256(f"tokens of {api_key}".encode()).digest()
     return Provider(merchant, open_clock(test_mode=True, path=environment.get("DEV_CLOCK_FILE")), token_key)
-
-
-def derived(api_key: str, what: str) -> str:
-    """A development secret that both sides of the local stack can make: base32."""
-    return base64.b32encode(hashlib.sha256(f"{what} of {api_key}".encode()).digest())[:24].decode()
 
 
 async def serve(provider: Provider, host: str, port: int) -> None:

@@ -52,6 +52,9 @@ class Fault:
         return fault
 
 
+FAULT: Final = web.RequestKey("fault", Fault)
+
+
 class Faults:
     """What waits to go wrong, and what did."""
 
@@ -77,7 +80,7 @@ class Faults:
             fault = self.take(name)
             if fault is None:
                 return await handler(request)
-            request["fault"] = fault
+            request[FAULT] = fault
             try:
                 await _before(request, fault)
                 return await _after(request, fault, await handler(request))
@@ -89,7 +92,7 @@ class Faults:
 
 def of(request: web.Request, *kinds: str) -> Fault | None:
     """The fault of this request, where it is one of these."""
-    fault: Fault | None = request.get("fault")
+    fault: Fault | None = request.get(FAULT)
     return fault if fault is not None and fault.kind in kinds else None
 
 

@@ -1,11 +1,14 @@
 """The account at the provider that the platform pays from, and what it may and must do."""
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
+EMAIL: Final = "payouts@example.test"
 PAYABLE: Final[Mapping[str, tuple[str, str, str]]] = {
     # ticker: fee of a withdrawal, least that is withdrawn, dollars that one is worth
     "usdttrc20": ("1.327659", "10.98424792", "1"),
@@ -54,3 +57,8 @@ class Merchant:
 
     def coin(self, ticker: str) -> Coin:
         return self.balance.setdefault(ticker, Coin())
+
+
+def derived(api_key: str, what: str) -> str:
+    """A development secret that both sides of the local stack can make: base32."""
+    return base64.b32encode(hashlib.sha256(f"{what} of {api_key}".encode()).digest())[:24].decode()

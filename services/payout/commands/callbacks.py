@@ -31,6 +31,7 @@ log = logger(__name__)
 BODY_BYTES_MAX: Final = 64 * 1024
 TRIES_MAX: Final = 12
 _BATCH: Final = 50
+_PURGE: Final = 1000
 _ID_MAX: Final = 64
 
 
@@ -70,6 +71,12 @@ async def receive(
         )
     metrics.CALLBACKS.labels(kind.name, "STORED" if is_new else "REPEATED").inc()
     return callback_id, not is_new
+
+
+async def purge(postgres: Postgres, clock: Clock) -> None:
+    """Drops callbacks that were dealt with long ago."""
+    async with postgres.transaction() as connection:
+        await store.purge(connection, clock.now() - store.KEPT, _PURGE)
 
 
 def _named(kind: CallbackKind, body: dict[str, Json]) -> tuple[str, str]:

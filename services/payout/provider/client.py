@@ -263,9 +263,10 @@ class _counted:  # noqa: N801 - reads as a word where it is used
 async def opened(
     access: Access, clock: Clock, *, per_second: float = 3.0, timeout_seconds: float = 30.0
 ) -> AsyncIterator[Client]:
-    """A client with a session of its own."""
+    """A client with a session of its own. The way to a real provider may lead through a proxy of the environment."""
+    is_far = access.url.startswith("https://")
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=4), cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+        connector=aiohttp.TCPConnector(limit=4), cookie_jar=aiohttp.DummyCookieJar(), trust_env=is_far
     ) as http:
         yield Client(access, clock, http, per_second=per_second, timeout_seconds=timeout_seconds)
 

@@ -1,0 +1,70 @@
+"""Door 3, time."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from libs.clock import Clock
+from libs.jobs import Job
+from libs.postgres import Postgres
+from services.payout.commands import attempts
+from services.payout.commands.callbacks import Applying, purge
+from services.payout.commands.handover import Handover
+from services.payout.commands.reconciling import Reconciling
+from services.payout.rules.submissions import STALLED_AFTER
+from services.payout.store import submissions
+
+_OFTEN: Final = timedelta(seconds=1)
+_STALLS_MAX: Final = 200
+
+
+def provider_jobs(postgres: Postgres, clock: Clock, handover: Handover) -> list[Job]:
+    """Handing over and following up; they wait for the provider."""
+
+    async def stall() -> None:
+        async with postgres.connection() as connection:
+            silent = await submissions.silent(connection, clock.now() - STALLED_AFTER, _STALLS_MAX)
+        for payout_id in silent:
+            await attempts.stall(postgres, clock, payout_id, "NO_NEWS")
+
+    return [
+        Job("hand-over", _OFTEN, _latest(clock, handover.run)),
+        Job("stall", timedelta(minutes=5), _latest(clock, stall)),
+    ]
+
+
+def callback_jobs(postgres: Postgres, clock: Clock, applying: Applying) -> list[Job]:
+    """Applying what was stored."""
+
+    async def drop(_due: datetime) -> None:
+        await purge(postgres, clock)
+
+    return [
+        Job("apply-callbacks", _OFTEN, _latest(clock, applying.run)),
+        Job("drop-callbacks", timedelta(hours=1), drop),
+    ]
+
+
+def reconciliation_jobs(clock: Clock, reconciling: Reconciling) -> list[Job]:
+    """Comparing, every hour, and when an operator asks."""
+
+    async def asked() -> None:
+        await reconciling.run()
+        await reconciling.watch()
+
+    return [
+        Job("reconcile", timedelta(hours=1), _latest(clock, reconciling.hourly, timedelta(hours=2)), 600),
+        Job("reconcile-asked", timedelta(seconds=5), _latest(clock, asked), 600),
+    ]
+
+
+def _latest(
+    clock: Clock, run: Callable[[], Awaitable[None]], patience: timedelta = timedelta(minutes=10)
+) -> Callable[[datetime], Awaitable[None]]:
+    """What looks at what is due now has nothing to make up for: of periods long gone only the last counts."""
+
+    async def latest(due: datetime) -> None:
+        if clock.now() - due < patience:
+            await run()
+
+    return latest
