@@ -47,8 +47,9 @@ TABLE: Mapping[Code, Row] = {
     Code.INTERNAL: Row(HTTPStatus.INTERNAL_SERVER_ERROR, _BROKEN),
     Code.UNAVAILABLE: Row(HTTPStatus.SERVICE_UNAVAILABLE, "A service is not available; try again.", quoted=True),
     Code.DATA_LOSS: Row(HTTPStatus.INTERNAL_SERVER_ERROR, _BROKEN),
-    # The client's token was checked here: a service that does not know its caller does not know the gateway.
-    Code.UNAUTHENTICATED: Row(HTTPStatus.INTERNAL_SERVER_ERROR, _BROKEN),
+    # The client's token was checked here: a service that does not know its caller does not know the gateway. What is
+    # refused by name is something that came with the request: a callback's signature.
+    Code.UNAUTHENTICATED: Row(HTTPStatus.UNAUTHORIZED, _BROKEN, quoted=True, bare=HTTPStatus.INTERNAL_SERVER_ERROR),
 }
 
 REASONS: Mapping[str, HTTPStatus] = {

@@ -20,7 +20,7 @@ def test_every_grpc_code_has_a_row() -> None:
         (Code.NOT_FOUND, 404), (Code.ALREADY_EXISTS, 409), (Code.PERMISSION_DENIED, 403),
         (Code.RESOURCE_EXHAUSTED, 429),
         (Code.FAILED_PRECONDITION, 409), (Code.ABORTED, 409), (Code.OUT_OF_RANGE, 400), (Code.UNIMPLEMENTED, 501),
-        (Code.INTERNAL, 500), (Code.UNAVAILABLE, 503), (Code.DATA_LOSS, 500), (Code.UNAUTHENTICATED, 500),
+        (Code.INTERNAL, 500), (Code.UNAVAILABLE, 503), (Code.DATA_LOSS, 500), (Code.UNAUTHENTICATED, 401),
     ],
 )  # fmt: skip
 def test_a_refusal_becomes_the_status_of_its_code(code: Code, status: int) -> None:
@@ -41,6 +41,10 @@ def test_the_words_of_grpc_itself_are_not_passed_on() -> None:
 
 def test_a_full_service_is_not_the_clients_fault() -> None:
     assert Refused(Code.RESOURCE_EXHAUSTED).status == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def test_a_service_that_does_not_know_the_gateway_is_not_the_clients_fault() -> None:
+    assert Refused(Code.UNAUTHENTICATED).status == HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def test_a_reused_request_id_is_unprocessable() -> None:
