@@ -41,7 +41,8 @@ def asked_amount(payout: Payout, fee_paid_by: str) -> Decimal:
     """What the provider is asked to send, in units of the currency: where the receiver pays the fee, the gross."""
     units = payout.net_amount
     if fee_paid_by == "receiver":
-        units = units * payout.amount_micro / payout.net_micro
+        gross, net = Decimal(payout.amount_micro), Decimal(payout.net_micro)
+        units = units * gross / net
     return units.quantize(_UNIT, rounding=ROUND_DOWN)
 
 
