@@ -60,7 +60,7 @@ async def test_a_process_killed_at_any_call_to_the_provider_is_followed_by_one_t
                     raise Killed
                 return answer
 
-            way.client._send = killed  # type: ignore[method-assign]
+            way.client._send = killed  # type: ignore[method-assign, assignment]
             with suppress(Killed):
                 await way.run(12, MINUTE)
             way.client._send = original  # type: ignore[method-assign]

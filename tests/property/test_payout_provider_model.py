@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,8 +51,8 @@ async def play(way: Road, steps: list[tuple[object, ...]], creators: list[str], 
         if what == "payout" and len(made) < COUNT_MAX:
             made.append(await way.burned(creators[len(made)], 20_000_000 + len(made)))
         elif what == "fault":
-            call, kind = more[0]  # type: ignore[misc, has-type]
-            way.running.fault(call, kind, seconds=900 if kind == "hide" else 0)
+            fault: Any = more[0]
+            way.running.fault(*fault, seconds=900 if fault[1] == "hide" else 0)
         elif what == "run":
             await way.run(more[0], MINUTE)  # type: ignore[arg-type]
         elif what == "two":

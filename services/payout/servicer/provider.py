@@ -18,7 +18,7 @@ from services.payout.model.callbacks import Callback, CallbackKind, CallbackStat
 from services.payout.model.reconciliations import Difference, Reconciliation
 from services.payout.provider.client import Client
 from services.payout.provider.trouble import Trouble
-from services.payout.store import callbacks, differences, halts, operators, payouts, reconciliations, submissions
+from services.payout.store import callbacks, differences, halts, orders, payouts, reconciliations, submissions
 
 M = TypeVar("M", bound=Message)
 
@@ -167,7 +167,7 @@ class ProviderDesk:
     async def _ordered(
         self, connection: Connection, payout_id: UUID | None, what: str, operator_id: str, reason: str
     ) -> None:
-        await operators.note(connection, payout_id, what, Order(operator_id, reason), self._clock.now())
+        await orders.note(connection, payout_id, what, Order(operator_id, reason), self._clock.now())
 
 
 def _check_order(operator_id: str, reason: str) -> None:
