@@ -44,6 +44,9 @@ MESH = frozenset({"referral", "distribution", "payout", "score", "leaderboard", 
 _JOBS_POLL_SECONDS = 1.0
 _TEST_JOBS_POLL_SECONDS = 0.05
 _RETRY_SECONDS_MAX = 2.0
+# A request makes some hundred objects that live as long as it does: looking for cycles among them at the usual 700 is
+# work for nothing.
+_GC_THRESHOLD = 20_000
 
 _NOT_ACCEPTED = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -177,6 +180,7 @@ class App:
                 # What was built to stay is not walked through again by every collection.
                 gc.collect()
                 gc.freeze()
+                gc.set_threshold(_GC_THRESHOLD)
                 self._wired = True
                 return await self._work()
             except asyncio.CancelledError:
