@@ -18,6 +18,10 @@ class Size:
     """Distributions stored before everything is measured again."""
     due: int
     """Earnings that settle at once."""
+    wallets: int
+    """Lines of a file of scores."""
+    holders: int
+    """Accounts that a score run rewards."""
     orders: tuple[str, ...] = ("time-ordered", "random")
     """Of ids: what is measured again with a full journal."""
     hasty: bool = False
@@ -27,8 +31,8 @@ class Size:
 SIZES = {
     size.name: size
     for size in (
-        Size("smallest", 1, 0.2, 0.1, 20, 2_000, 2_000, 400, (), hasty=True),
-        Size("small", 3, 2, 0.5, 400, 20_000, 100_000, 20_000),
-        Size("full", 5, 6, 1, 1_000, 100_000, 5_000_000, 1_000_000),
+        Size("smallest", 1, 0.2, 0.1, 20, 2_000, 2_000, 400, 500, 100, (), hasty=True),
+        Size("small", 3, 2, 0.5, 400, 20_000, 100_000, 20_000, 50_000, 5_000),
+        Size("full", 5, 6, 1, 1_000, 100_000, 5_000_000, 1_000_000, 1_000_000, 100_000),
     )
 }

@@ -61,6 +61,11 @@ class Stage:
         return f"{LOOPBACK}:{self.ports.service('distribution')}"
 
     @property
+    def score_address(self) -> str:
+        """Where score answers, once it is started."""
+        return f"{LOOPBACK}:{self.ports.service('score')}"
+
+    @property
     def superuser_dsn(self) -> str:
         return self.cluster.dsn(database.NAME)
 

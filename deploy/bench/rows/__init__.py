@@ -3,7 +3,7 @@
 from typing import Final
 
 from deploy.bench.bench import Measure
-from deploy.bench.rows import audit, baselines, doors, ingestion, packages, processes, scale, settlement
+from deploy.bench.rows import audit, baselines, doors, ingestion, packages, processes, scale, scores, settlement
 
 ALL: Final[dict[str, Measure]] = {
     "doors": doors.measure,
@@ -14,5 +14,6 @@ ALL: Final[dict[str, Measure]] = {
     "scale": scale.measure,
     "audit": audit.measure,
     "settlement": settlement.measure,
+    "scores": scores.measure,
 }
 """`doors` comes first: it measures the echo that every ratio is to."""
