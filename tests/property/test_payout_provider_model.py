@@ -48,8 +48,8 @@ async def play(way: Road, steps: list[tuple[object, ...]], creators: list[str], 
     made: list[Payout] = []
     for step in steps:
         what, *more = step
-        if what == "payout" and len(made) < COUNT_MAX:
-            made.append(await way.burned(creators[len(made)], 20_000_000 + len(made)))
+        if what == "payout":
+            made += [await way.burned(each, 20_000_000 + len(made)) for each in creators[len(made) : len(made) + 1]]
         elif what == "fault":
             fault: Any = more[0]
             way.running.fault(*fault, seconds=900 if fault[1] == "hide" else 0)
@@ -83,7 +83,7 @@ async def finish(way: Road, made: list[Payout]) -> None:
     """The provider comes to its senses; everything ends."""
     way.running.provider.faults.waiting.clear()
     for row in way.running.rows:
-        row.frozen = False
+        row.frozen, row.ending = False, "FINISHED"
         if row.status == "FAILED":
             way.running.provider.book.move(row, "FINISHED")
     for payout in made:
