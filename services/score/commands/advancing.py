@@ -29,8 +29,10 @@ from services.score.store import rewards, runs
 log = logger(__name__)
 
 _BATCH: Final = 1000
+_BATCHES: Final = 4
 _STEPS_MAX: Final = 100_000
 _COMMIT_S: Final = 120.0
+_STAGE_S: Final = 30.0
 _UNDER_WAY: Final = frozenset({RunState.FROZEN, RunState.ALLOCATING, RunState.STAGED})
 _NO_MONEY: Final = frozenset({"BUDGET_EXHAUSTED", "INSUFFICIENT_BALANCE"})
 _COMMITTED: Final = "STAGED_GRANT_COMMITTED"
@@ -149,20 +151,30 @@ class Advancing:
             await runs.save(connection, run._replace(root_hash=rules.published_hash(run_id, tree)))
 
     async def _stage(self, run: Run) -> None:
+        """Stage some batches side by side: while one is written there, the next is packed here."""
         async with self._postgres.connection() as connection:
-            batch = await rewards.by_leaf(connection, run.run_id, run.staged, _BATCH)
+            rows = await rewards.by_leaf(connection, run.run_id, run.staged, _BATCH * _BATCHES)
+        paid = [each for each in rows if each.reward_micro]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for start in range(0, len(paid), _BATCH):
+                    tasks.create_task(self._send(run.run_id, paid[start : start + _BATCH]))
+        except* grpc.aio.AioRpcError as group:
+            raise group.exceptions[0] from None
+        staged = run.staged + len(rows)
+        await self._record_staged(run.run_id, staged, done=staged == run.accounts)
+
+    async def _send(self, run_id: UUID, batch: Sequence[Reward]) -> None:
         grants = [
             pb.Grant(
-                grant_id=rules.grant_id(run.run_id, each.account_ref),
+                grant_id=rules.grant_id(run_id, each.account_ref),
                 account_ref=str(each.account_ref),
                 amount_micro=each.reward_micro,
             )
             for each in batch
-            if each.reward_micro
         ]
-        if grants:
-            await self._campaigns.StageGrants(pb.StageGrantsRequest(staged_grant_id=str(run.run_id), grants=grants))
-        await self._record_staged(run.run_id, run.staged + len(batch), done=run.staged + len(batch) == run.accounts)
+        request = pb.StageGrantsRequest(staged_grant_id=str(run_id), grants=grants)
+        await self._campaigns.StageGrants(request, timeout=_STAGE_S)
 
     @retried
     async def _record_staged(self, run_id: UUID, staged: int, *, done: bool) -> None:
