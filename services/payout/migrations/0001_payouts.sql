@@ -100,8 +100,9 @@ CREATE TABLE payouts (
     -- The quote's until fee_final; with what was sent it is the amount.
     fee_micro bigint NOT NULL CHECK (fee_micro >= 0 AND fee_micro < amount_micro),
     fee_final boolean NOT NULL DEFAULT false,
-    -- About what arrives, in units of the currency, as quoted.
+    -- About what arrives, in units of the currency, as quoted; quoted again where its turn comes after that.
     net_amount numeric NOT NULL CHECK (net_amount > 0),
+    quoted_until timestamptz NOT NULL,
     -- Numbers of creator.payout.v1.PayoutStage.
     stage smallint NOT NULL CHECK (stage BETWEEN 1 AND 13),
     -- Coded; empty where there is none.

@@ -26,6 +26,7 @@ class Payout:
     fee_micro: int
     fee_final: bool
     net_amount: Decimal
+    quoted_until: datetime
     stage: Stage
     reason: str
     round: int

@@ -19,7 +19,7 @@ from services.payout.rules import machine
 
 _PAYOUT: Final = """
     payout_id, account_ref, destination_id, address, memo, payouts.currency, amount_micro, fee_micro, fee_final,
-    net_amount, stage, reason, round, revision, money, held, manual, needs_confirmation, approvals_needed,
+    net_amount, quoted_until, stage, reason, round, revision, money, held, manual, needs_confirmation, approvals_needed,
     approval_reasons, cumulative_micro, payouts.confirmed_at, approved_at, due_at, tries, sent_amount,
     transaction_hash, request_id, requested_at, changed_at
     """
@@ -44,6 +44,8 @@ class Opening:
     due_at: datetime
     request_id: str
     fingerprint: bytes
+    quoted_until: datetime | None = None
+    """None for the instant at which it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class With:
     manual: bool | None = None
     fee_micro: int | None = None
     fee_final: bool | None = None
+    net_amount: Decimal | None = None
+    quoted_until: datetime | None = None
     sent_amount: Decimal | None = None
     transaction_hash: str | None = None
     due_at: datetime | None = None
@@ -75,8 +79,8 @@ async def insert(connection: Connection, opening: Opening, now: datetime) -> Pay
         INSERT INTO payouts (
             payout_id, account_ref, destination_id, currency, amount_micro, fee_micro, net_amount, stage, actor,
             needs_confirmation, approvals_needed, approval_reasons, cumulative_micro, due_at, request_id, fingerprint,
-            requested_at, changed_at
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 'owner', $8, $9, $10, $11, $12, $13, $14, $15, $15)
+            requested_at, changed_at, quoted_until
+        ) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 'owner', $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)
         """,
         opening.payout_id,
         opening.account_ref,
@@ -93,6 +97,7 @@ async def insert(connection: Connection, opening: Opening, now: datetime) -> Pay
         opening.request_id,
         opening.fingerprint,
         now,
+        opening.quoted_until or now,
     )
     payout = await get(connection, opening.payout_id)
     await _tell(connection, payout)
@@ -115,7 +120,8 @@ async def move(
             fee_micro = coalesce($10, fee_micro), fee_final = coalesce($11, fee_final),
             sent_amount = coalesce($12, sent_amount), transaction_hash = coalesce($13, transaction_hash),
             due_at = coalesce($14, due_at), tries = coalesce($15, tries), confirmed_at = coalesce($16, confirmed_at),
-            approved_at = coalesce($17, approved_at), round = coalesce($18, round)
+            approved_at = coalesce($17, approved_at), round = coalesce($18, round),
+            net_amount = coalesce($19, net_amount), quoted_until = coalesce($20, quoted_until)
         WHERE payout_id = $1 AND revision = $2 RETURNING true
         """,
         payout.payout_id,
@@ -136,6 +142,8 @@ async def move(
         also.confirmed_at,
         also.approved_at,
         also.round,
+        also.net_amount,
+        also.quoted_until,
     )
     if not changed:
         raise asyncpg.SerializationError("the payout was moved meanwhile")
@@ -145,7 +153,7 @@ async def move(
 
 
 async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
-    """Keep what the ledger said of this round's money; its stage stays. False where the round is over or it was known."""
+    """Keep what the ledger said of this round's money; its stage stays. False where it was known."""
     noted: str = await connection.execute(
         """
         UPDATE payouts SET money = $3, held = held OR $3 IN (2, 3)
@@ -177,19 +185,19 @@ async def lock(connection: Connection, payout_id: UUID) -> Payout | None:
 
 async def find(connection: Connection, payout_id: UUID) -> Payout | None:
     """A payout as it is."""
-    rows = await _fetch(connection, "payout_id = $1", payout_id)
+    rows = await fetch(connection, "payout_id = $1", payout_id)
     return rows[0] if rows else None
 
 
 async def get(connection: Connection, payout_id: UUID) -> Payout:
     """A payout that there is."""
-    (payout,) = await _fetch(connection, "payout_id = $1", payout_id)
+    (payout,) = await fetch(connection, "payout_id = $1", payout_id)
     return payout
 
 
 async def by_request(connection: Connection, request_id: str) -> tuple[Payout, bytes] | None:
     """The payout that a request opened, and the fingerprint of what was asked."""
-    rows = await _fetch(connection, "request_id = $1", request_id)
+    rows = await fetch(connection, "request_id = $1", request_id)
     if not rows:
         return None
     fingerprint = await connection.fetchval("SELECT fingerprint FROM payouts WHERE request_id = $1", request_id)
@@ -200,7 +208,7 @@ async def in_stages(
     connection: Connection, stages: Sequence[Stage], due_by: datetime, limit: int, *, money: Money | None = None
 ) -> list[Payout]:
     """Payouts in any of these stages whose turn has come, the longest due first."""
-    return await _fetch(
+    return await fetch(
         connection,
         "stage = ANY ($1::smallint[]) AND due_at <= $2 AND ($4::smallint IS NULL OR money = $4) "
         "ORDER BY due_at, payout_id LIMIT $3",
@@ -213,12 +221,12 @@ async def in_stages(
 
 async def unsettled(connection: Connection, limit: int) -> list[Payout]:
     """Final payouts whose money is not known to be settled, the oldest first."""
-    return await _fetch(connection, "stage >= 10 AND money <> 4 ORDER BY changed_at LIMIT $1", limit)
+    return await fetch(connection, "stage >= 10 AND money <> 4 ORDER BY changed_at LIMIT $1", limit)
 
 
 async def open_of(connection: Connection, account_ref: UUID) -> list[Payout]:
     """An account's payouts that are not final."""
-    return await _fetch(
+    return await fetch(
         connection, "account_ref = $1 AND stage = ANY ($2::smallint[]) ORDER BY payout_id", account_ref, sorted(OPEN)
     )
 
@@ -249,7 +257,8 @@ async def history(connection: Connection, payout_id: UUID) -> list[Change]:
     return [Change(row[0], row[1], Stage(row[2]), *row[3:]) for row in rows]
 
 
-async def _fetch(connection: Connection, where: str, *arguments: Any) -> list[Payout]:
+async def fetch(connection: Connection, where: str, *arguments: Any) -> list[Payout]:
+    """Payouts by a condition that this package wrote; no part of it ever comes from outside."""
     rows = await connection.fetch(f"SELECT {_PAYOUT} FROM {_FROM} WHERE {where}", *arguments)  # noqa: S608 - constants
     return [_payout(row) for row in rows]
 

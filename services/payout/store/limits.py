@@ -1,0 +1,85 @@
+"""What an account asked for lately, and leave to ask again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.postgres import Connection
+from services.payout.model import Order, Stage
+from services.payout.rules.approvals import VERIFIED_BY
+
+_ENDED_BADLY = sorted((Stage.FAILED, Stage.CANCELLED, Stage.DECLINED))
+
+
+async def last_requested_at(connection: Connection, account_ref: UUID) -> datetime | None:
+    """When an account last asked for a payout; what was refused or cancelled does not count."""
+    found: datetime | None = await connection.fetchval(
+        """
+        SELECT max(requested_at) FROM payouts
+        WHERE account_ref = $1 AND stage NOT IN (12, 13) AND NOT (stage = 11 AND round = 1 AND NOT held)
+        """,
+        account_ref,
+    )
+    return found
+
+
+async def cumulative_micro(connection: Connection, account_ref: UUID) -> int:
+    """What was paid to an account, or is on its way, since its last verified payout."""
+    found: int = await connection.fetchval(
+        """
+        SELECT coalesce(sum(amount_micro), 0)::bigint FROM payouts
+        WHERE account_ref = $1 AND stage <> ALL ($2::smallint[]) AND requested_at > coalesce(
+            (
+                SELECT max(requested_at) FROM payouts
+                WHERE account_ref = $1 AND stage <> ALL ($2::smallint[])
+                    AND confirmed_at IS NOT NULL AND approved_at IS NOT NULL AND approval_reasons && $3
+            ),
+            '-infinity'
+        )
+        """,
+        account_ref,
+        _ENDED_BADLY,
+        list(VERIFIED_BY),
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """An operator's leave to ask again within 24 hours."""
+
+    permission_id: UUID
+    account_ref: UUID
+    expires_at: datetime
+
+
+async def permit(connection: Connection, permission: Permission, order: Order, now: datetime) -> None:
+    """Write a permission down."""
+    await connection.execute(
+        """
+        INSERT INTO early_requests (permission_id, account_ref, operator_id, reason, granted_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        permission.permission_id,
+        permission.account_ref,
+        *order,
+        now,
+        permission.expires_at,
+    )
+
+
+async def use_permission(connection: Connection, account_ref: UUID, payout_id: UUID, now: datetime) -> bool:
+    """Use the permission that ends first for a payout; False where there is none."""
+    used: str = await connection.execute(
+        """
+        UPDATE early_requests SET used_by = $2 WHERE permission_id = (
+            SELECT permission_id FROM early_requests
+            WHERE account_ref = $1 AND used_by IS NULL AND expires_at > $3
+            ORDER BY expires_at LIMIT 1 FOR UPDATE
+        )
+        """,
+        account_ref,
+        payout_id,
+        now,
+    )
+    return used.endswith("1")
