@@ -1,6 +1,6 @@
-"""`python deploy/pins.py referral > requirements.txt`: the part of `constraints.txt` that one image needs, hashes and all.
+"""`python deploy/pins.py referral > requirements.txt`: the part of `constraints.txt` that one image needs, with hashes.
 
-Roots are the project's own dependencies and one extra's; uv notes beside each pin who asked for it, and that is followed.
+Roots are the project's own dependencies and one extra's; uv notes beside each pin who asked for it: that is followed.
 Needs the standard library only: it runs before anything is installed.
 """
 
