@@ -1,4 +1,4 @@
-"""The money side of payouts, as distribution keeps it: each call is once per payout and round, however often it is made."""
+"""The money side of payouts, as distribution keeps it: what is asked twice for a payout's round is done once."""
 
 from typing import Final
 

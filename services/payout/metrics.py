@@ -14,3 +14,8 @@ VERIFY_EXHAUSTED = Counter("creator_payout_verify_exhausted_total", "Batches who
 CALLBACKS = Counter("creator_payout_callbacks_total", "Callbacks, by kind and what came of them.", ["kind", "outcome"])
 DIFFERENCES = Gauge("creator_payout_differences_open", "Differences with the provider or the ledger that are open.")
 RECONCILED_SECONDS = Gauge("creator_payout_reconciled_timestamp_seconds", "When the last reconciliation ended.")
+ASKED = Counter("creator_payout_requests_total", "Requests for a payout, by what came of them.", ["outcome"])
+WAITING = Counter(
+    "creator_payout_waits_total", "Steps towards the ledger that were put off, by reason.", ["step", "reason"]
+)
+SETTLED = Counter("creator_payout_settled_total", "Final payouts whose money the ledger has settled.", ["stage"])

@@ -39,14 +39,6 @@ async def keep(connection: Connection, account_id: str, account_ref: UUID) -> No
     )
 
 
-async def lock(connection: Connection, account_ref: UUID) -> bool:
-    """What an account asks for waits for one another. False where it was erased."""
-    found = await connection.fetchval(
-        "SELECT 1 FROM accounts WHERE account_ref = $1 FOR NO KEY UPDATE", account_ref
-    )
-    return found is not None
-
-
 async def note_standing(
     connection: Connection, account_ref: UUID, standing: int, revision: int, changed_at: datetime
 ) -> bool:

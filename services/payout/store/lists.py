@@ -37,9 +37,7 @@ class Filter:
     asked_before: datetime | None
 
 
-async def by_change(
-    connection: Connection, wanted: Filter, after: tuple[datetime, UUID], limit: int
-) -> list[Payout]:
+async def by_change(connection: Connection, wanted: Filter, after: tuple[datetime, UUID], limit: int) -> list[Payout]:
     """Payouts of all accounts, oldest change first, after a place in that order."""
     stages = sorted(OPEN) if wanted.asked_before and not wanted.stages else wanted.stages
     return await payouts.fetch(
@@ -60,3 +58,21 @@ async def by_change(
 async def orphans(connection: Connection, before: datetime, limit: int) -> list[Payout]:
     """Payouts whose money nobody has held since, the oldest first."""
     return await payouts.fetch(connection, "stage = 1 AND changed_at <= $1 ORDER BY changed_at LIMIT $2", before, limit)
+
+
+async def due(connection: Connection, now: datetime, limit: int, *, enabled: bool) -> list[Payout]:
+    """Queued payouts whose turn has come; those by hand when two operators agreed, the others where it is `enabled`."""
+    return await payouts.fetch(
+        connection,
+        """
+        stage = 4 AND due_at <= $1 AND CASE WHEN manual
+            THEN EXISTS (
+                SELECT FROM proposals WHERE proposals.payout_id = payouts.payout_id AND kind = 3 AND proposals.state = 2
+            )
+            ELSE $2 END
+        ORDER BY due_at, payout_id LIMIT $3
+        """,
+        now,
+        enabled,
+        limit,
+    )

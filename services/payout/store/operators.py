@@ -1,4 +1,4 @@
-"""What operators did: approvals, proposals, orders."""
+"""What operators decided: approvals and proposals."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -41,17 +41,6 @@ async def approvals(connection: Connection, payout_ids: list[UUID]) -> dict[UUID
     for row in rows:
         found[row["payout_id"]].append(Approval(*row))
     return found
-
-
-async def note(connection: Connection, payout_id: UUID | None, what: str, order: Order, now: datetime) -> None:
-    """Write down who ordered what, and why."""
-    await connection.execute(
-        "INSERT INTO orders (payout_id, what, operator_id, reason, ordered_at) VALUES ($1, $2, $3, $4, $5)",
-        payout_id,
-        what,
-        *order,
-        now,
-    )
 
 
 async def propose(connection: Connection, proposal: Proposal) -> None:
@@ -124,9 +113,7 @@ async def proposals_of(connection: Connection, payout_id: UUID) -> list[Proposal
     return await _fetch(connection, "payout_id = $1 ORDER BY proposal_id", payout_id)
 
 
-async def page(
-    connection: Connection, state: ProposalState | None, before: UUID | None, limit: int
-) -> list[Proposal]:
+async def page(connection: Connection, state: ProposalState | None, before: UUID | None, limit: int) -> list[Proposal]:
     """Proposals, newest first."""
     return await _fetch(
         connection,
@@ -153,18 +140,25 @@ async def write_off(connection: Connection, payout_id: UUID, proposal_id: UUID, 
     )
 
 
-async def finish(connection: Connection, payout_id: UUID, now: datetime) -> bool:
-    """Close a payout's verified attempt because two operators say that it was sent; False where there is none."""
-    finished: str = await connection.execute(
+async def finish(connection: Connection, payout_id: UUID, now: datetime) -> None:
+    """Close a payout's verified attempt because two operators say that it was sent."""
+    await connection.execute(
         "UPDATE payout_submissions SET state = 4, closed_at = $2 WHERE payout_id = $1 AND state = 3", payout_id, now
     )
-    return finished.endswith("1")
 
 
 async def has_live_attempt(connection: Connection, payout_id: UUID) -> bool:
     """Whether the provider has a payout, or may have it."""
     found: bool = await connection.fetchval(
         "SELECT EXISTS (SELECT FROM payout_submissions WHERE payout_id = $1 AND state IN (1, 2, 3, 4))", payout_id
+    )
+    return found
+
+
+async def has_verified_attempt(connection: Connection, payout_id: UUID) -> bool:
+    """Whether the provider may have sent a payout."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM payout_submissions WHERE payout_id = $1 AND state = 3)", payout_id
     )
     return found
 

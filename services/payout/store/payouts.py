@@ -177,6 +177,11 @@ async def wait(connection: Connection, payout: Payout, due_at: datetime, tries: 
     )
 
 
+async def set_manual(connection: Connection, payout: Payout, *, manual: bool) -> None:
+    """Keep a payout from the provider, or let it go there again; it may not be there."""
+    await connection.execute("UPDATE payouts SET manual = $2 WHERE payout_id = $1", payout.payout_id, manual)
+
+
 async def lock(connection: Connection, payout_id: UUID) -> Payout | None:
     """A payout that is this transaction's until its end."""
     await connection.execute("SELECT 1 FROM payouts WHERE payout_id = $1 FOR UPDATE", payout_id)

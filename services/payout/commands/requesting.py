@@ -1,0 +1,225 @@
+"""A payout is asked for: written down, held at the ledger, recorded."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from uuid import UUID
+
+import grpc
+from google.protobuf.message import Message
+
+from libs.clock import Clock
+from libs.idempotency import RequestIdReused
+from libs.ids import new_id
+from libs.postgres import Connection, Postgres, retried
+from libs.refusals import FailedPrecondition, PermissionDenied
+from libs.telemetry import logger
+from services.payout import metrics
+from services.payout.accounts import AccountSuspended, PayoutAccountUnreachable
+from services.payout.commands.advancing import Advancing
+from services.payout.commands.pricing import Pricing
+from services.payout.ledger import LedgerRefused
+from services.payout.model import Stage
+from services.payout.model.currencies import CURRENCIES, Currency
+from services.payout.model.destinations import Destination, DestinationState
+from services.payout.model.payouts import Payout
+from services.payout.rules import addresses, approvals, confirmations, quotes
+from services.payout.rules.confirmations import Challenge, Method
+from services.payout.screening import Screening
+from services.payout.settings import Settings
+from services.payout.store import confirmations as confirmation_store
+from services.payout.store import destinations, limits, locks, payouts, prices
+from services.payout.store.payouts import Opening
+
+log = logger(__name__)
+
+_NONCE_BYTES = 16
+
+
+class DestinationBlocked(PermissionDenied):
+    """Nothing is sent to this address."""
+
+
+class PayoutsClosed(FailedPrecondition):
+    """Payouts are closed for the moment; earnings go on accruing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for, checked; `quote_id` None for a fresh quote."""
+
+    request_id: str
+    fingerprint: bytes
+    account_ref: UUID
+    amount_micro: int
+    currency: Currency
+    address: str
+    memo: str
+    quote_id: UUID | None
+
+
+def fingerprint(request: Message, key: bytes) -> bytes:
+    """Tell what was asked from anything else, without telling it."""
+    return blake2b(request.SerializeToString(deterministic=True), digest_size=16, key=key).digest()
+
+
+class Requesting:
+    """Opens payouts."""
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        clock: Clock,
+        settings: Settings,
+        pricing: Pricing,
+        screening: Screening,
+        advancing: Advancing,
+    ) -> None:
+        self._postgres = postgres
+        self._clock = clock
+        self._settings = settings
+        self._limits = settings.limits
+        self._pricing = pricing
+        self._screening = screening
+        self._advancing = advancing
+
+    async def request(self, wanted: Wanted, *, suspended: bool) -> Payout:
+        """Open one payout; the same request finds the payout that it opened, and finishes what broke off.
+
+        Where the ledger does not answer the payout stays requested, and the sweeper asks on.
+        """
+        blocked = self._screening.is_blocked(wanted.address)
+        payout = await self._open(wanted, suspended=suspended, blocked=blocked)
+        if payout is None:
+            raise DestinationBlocked(field="destination_address")
+        if payout.stage is Stage.REQUESTED:
+            try:
+                payout = await self._advancing.hold(payout)
+            except grpc.aio.AioRpcError as error:
+                log.warning("a payout waits for the ledger", payout_id=str(payout.payout_id), code=error.code().name)
+        check_held(payout)
+        metrics.ASKED.labels(payout.stage.name).inc()
+        return payout
+
+    @retried
+    async def _open(self, wanted: Wanted, *, suspended: bool, blocked: bool) -> Payout | None:
+        """Write a payout down, or find it; None where its address is blocked, which is kept."""
+        async with self._postgres.transaction() as connection:
+            await locks.request(connection, wanted.request_id)
+            if earlier := await payouts.by_request(connection, wanted.request_id):
+                payout, known = earlier
+                if known != wanted.fingerprint:
+                    raise RequestIdReused(field="request_id")
+                return payout
+            if not self._settings.payouts_enabled:
+                raise PayoutsClosed
+            if suspended:
+                raise AccountSuspended
+            await locks.account(connection, wanted.account_ref)
+            now = self._clock.now()
+            offered = await self._offered(connection, wanted, now)
+            payout_id = new_id()
+            await self._check_window(connection, wanted, payout_id, now)
+            destination = await self._destination(connection, wanted, now, blocked=blocked)
+            if destination.state is DestinationState.BLOCKED:
+                return None
+            opening = await self._opening(connection, wanted, destination, payout_id, offered, now)
+            payout = await payouts.insert(connection, opening, now)
+            if payout.needs_confirmation:
+                challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
+                await confirmation_store.put(connection, payout, challenge)
+            return payout
+
+    async def _offered(self, connection: Connection, wanted: Wanted, now: datetime) -> prices.Quote:
+        least_micro = self._settings.payout_minimum_micro
+        if wanted.amount_micro < least_micro:
+            raise quotes.BelowMinimum(field="amount_micro", minimum_micro=least_micro)
+        if wanted.quote_id is None:
+            price = await self._pricing.known(connection, wanted.currency.ticker)
+            lasts = timedelta(seconds=self._settings.quote_seconds)
+            offer = quotes.offer(wanted.amount_micro, price, least_micro=least_micro)
+            return prices.Quote(
+                new_id(), wanted.account_ref, price.currency, wanted.amount_micro, *offer, now, now + lasts
+            )
+        quote = await prices.find_quote(connection, wanted.quote_id, wanted.account_ref)
+        if quote is None:
+            raise quotes.QuoteUnknown
+        if quote.expires_at <= now:
+            raise quotes.QuoteExpired
+        if (quote.amount_micro, quote.currency) != (wanted.amount_micro, wanted.currency.ticker):
+            raise quotes.QuoteMismatch(field="quote_id")
+        return quote
+
+    async def _check_window(self, connection: Connection, wanted: Wanted, payout_id: UUID, now: datetime) -> None:
+        last = await limits.last_requested_at(connection, wanted.account_ref)
+        try:
+            approvals.check_window(last, now, self._limits)
+        except approvals.PayoutTooSoon:
+            if not await limits.use_permission(connection, wanted.account_ref, payout_id, now):
+                raise
+
+    async def _destination(
+        self, connection: Connection, wanted: Wanted, now: datetime, *, blocked: bool
+    ) -> Destination:
+        """Find the destination, or write it down; one that was removed begins anew."""
+        ticker = wanted.currency.ticker
+        known = await destinations.match(connection, wanted.account_ref, ticker, wanted.address, wanted.memo)
+        state = DestinationState.BLOCKED if blocked else DestinationState.NEW
+        if known is None:
+            address_ref = addresses.ref_of(wanted.address, self._settings.ref_key)
+            known = Destination(
+                new_id(), wanted.account_ref, ticker, wanted.address, wanted.memo, address_ref, state, now, None, None
+            )
+            if not await destinations.insert(connection, known):
+                raise PayoutAccountUnreachable
+            await destinations.tell(connection, known, now)
+        elif (blocked and known.state is not state) or known.state is DestinationState.REMOVED:
+            known = await destinations.set_state(connection, known, state)
+            await destinations.tell(connection, known, now)
+        return known
+
+    async def _opening(
+        self,
+        connection: Connection,
+        wanted: Wanted,
+        destination: Destination,
+        payout_id: UUID,
+        offered: prices.Quote,
+        now: datetime,
+    ) -> Opening:
+        cumulative_micro = await limits.cumulative_micro(connection, wanted.account_ref) + wanted.amount_micro
+        needs = approvals.needs(wanted.amount_micro, cumulative_micro, self._limits)
+        confirmed = destination.state is DestinationState.CONFIRMED
+        return Opening(
+            payout_id,
+            wanted.account_ref,
+            destination.destination_id,
+            wanted.currency.ticker,
+            wanted.amount_micro,
+            offered.fee_micro,
+            offered.net_amount,
+            needs_confirmation=needs.fresh or not confirmed,
+            approvals_needed=needs.approvals,
+            approval_reasons=needs.reasons,
+            cumulative_micro=cumulative_micro,
+            due_at=max(now, destination.usable_from or now) if confirmed else now,
+            request_id=wanted.request_id,
+            fingerprint=wanted.fingerprint,
+            quoted_until=offered.expires_at,
+        )
+
+
+def challenge_for(payout: Payout, now: datetime, lasts: timedelta) -> Challenge:
+    """Return what the owner of a payout's destination is to do."""
+    expires_at = now + lasts
+    if CURRENCIES[payout.currency].is_evm:
+        text = confirmations.text_of(payout, secrets.token_hex(_NONCE_BYTES), expires_at)
+        return Challenge(Method.SIGNATURE, text, expires_at)
+    return Challenge(Method.TYPED_AGAIN, "", expires_at)
+
+
+def check_held(payout: Payout) -> None:
+    """Raise LedgerRefused, as whoever asked first heard it, for a payout whose money the ledger did not hold."""
+    if payout.stage is Stage.FAILED and not payout.held:
+        raise LedgerRefused.because(payout.reason)
