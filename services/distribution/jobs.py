@@ -9,6 +9,7 @@ from libs.postgres import Postgres
 from services.distribution.commands import (
     answers,
     audit,
+    campaigns,
     closing,
     erasing,
     governance,
@@ -34,6 +35,7 @@ def all_jobs(postgres: Postgres, clock: Clock, settings: Settings) -> Sequence[J
 
     async def measure_coverage(_now: datetime) -> None:
         await treasury.measure_coverage(postgres)
+        await campaigns.measure_campaigns(postgres)
 
     async def close_hours(now: datetime) -> None:
         await closing.close_hours(postgres, now)

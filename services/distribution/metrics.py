@@ -28,6 +28,11 @@ BURNED = Counter("creator_distribution_burned_micro_total", "Credits burned for 
 HOLDS = Counter("creator_distribution_holds_total", "Holds of payouts, by the state they went into.", ["state"])
 COVERAGE = Gauge("creator_distribution_coverage_ratio", "Payout reserve by settled and held; 1 or more is solvent.")
 RESERVE = Gauge("creator_distribution_reserve_micro", "The payout reserve, in micro-USD.")
+CAMPAIGNS = Gauge(
+    "creator_distribution_campaign_micro",
+    "Money of active campaigns by pool: available, reserved, granted; in micro-USD.",
+    ["pool", "part"],
+)
 OWED_SETTLED = Gauge("creator_distribution_owed_settled_micro", "Settled earnings of all creators, in micro-USD.")
 OWED_HELD = Gauge("creator_distribution_owed_held_micro", "Held for payouts, in micro-USD.")
 IN_FLIGHT = Gauge("creator_distribution_in_flight_micro", "Burned and not confirmed either way, in micro-USD.")

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from prometheus_client import REGISTRY
 
 from protos.distribution.v1 import campaigns_pb2 as pb
+from services.distribution.commands.campaigns import measure_campaigns
 from tests.conftest import Database
 from tests.support.campaigns import (
     REFERRAL,
@@ -289,3 +291,18 @@ async def test_bad_input_is_refused_with_its_reason_and_nothing_is_written(mesh:
         assert await refusal(call(mesh)) == reason
     for table in ("campaigns", "campaign_changes", "reservations", "credit_lots", "transfers", "idempotency"):
         assert await mesh.ledger.value(f"SELECT count(*) FROM {table}") == 0  # noqa: S608
+
+
+async def test_what_active_campaigns_have_left_is_measured(mesh: Campaigns) -> None:
+    campaign_id = await mesh.active(100)
+    await mesh.reserve("r1", one := ref(), 40, type=REFERRAL)
+    await mesh.reserve("r2", ref(), 10, type=REFERRAL)
+    await mesh.grant(campaign_id, grant(one, 40, "g1", "r1"))
+    await measure_campaigns(mesh.ledger.postgres)
+    parts = {
+        part: REGISTRY.get_sample_value(
+            "creator_distribution_campaign_micro", {"pool": "referral:signup", "part": part}
+        )
+        for part in ("available", "reserved", "granted")
+    }
+    assert parts == {"available": 50, "reserved": 10, "granted": 40}

@@ -77,7 +77,8 @@ def settings_of(process: str) -> list[type[Base]]:
 
 
 def _fields(cls: type[Any]) -> tuple[Any, ...]:
-    return attrs.fields(cls)
+    fields: tuple[Any, ...] = attrs.fields(cls)
+    return fields
 
 
 def declared(process: str) -> dict[str, bool]:

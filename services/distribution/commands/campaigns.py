@@ -1,5 +1,6 @@
 """Campaigns from draft to completion."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
@@ -12,6 +13,7 @@ from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import campaigns_pb2 as pb
+from services.distribution import metrics
 from services.distribution.commands import posting
 from services.distribution.commands.budgets import lock_budget
 from services.distribution.model.campaigns import Budget, Campaign, CampaignState, CampaignType, Order
@@ -143,3 +145,17 @@ def write_campaign(campaign: Campaign, budget: Budget) -> pb.Campaign:
         created_at=to_timestamp(campaign.created_at),
         changed_at=to_timestamp(campaign.changed_at),
     )
+
+
+async def measure_campaigns(postgres: Postgres) -> None:
+    """Publishes how much of the active campaigns' money is free, set aside and granted."""
+    async with postgres.connection() as connection:
+        active = await store.money_of_active(connection)
+    money: Counter[tuple[str, str]] = Counter()
+    for campaign, budget in active:
+        money[campaign.pool, "available"] += budget.available_micro
+        money[campaign.pool, "reserved"] += budget.reserved_micro
+        money[campaign.pool, "granted"] += campaign.granted_micro
+    metrics.CAMPAIGNS.clear()
+    for labels, amount_micro in money.items():
+        metrics.CAMPAIGNS.labels(*labels).set(amount_micro)

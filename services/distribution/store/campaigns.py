@@ -115,6 +115,16 @@ async def budgets(connection: Connection, campaigns: Sequence[Campaign]) -> list
     return [Budget(found.get(each.available_account, 0), found.get(each.reserved_account, 0)) for each in campaigns]
 
 
+async def money_of_active(connection: Connection) -> list[tuple[Campaign, Budget]]:
+    """Every active campaign with what it has left; at most one of a type is active."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM campaigns WHERE state = $1 ORDER BY campaign_id",  # noqa: S608
+        CampaignState.ACTIVE,
+    )
+    campaigns = [_campaign(row) for row in rows]
+    return list(zip(campaigns, await budgets(connection, campaigns), strict=True))
+
+
 async def move(connection: Connection, campaign_id: str, state: CampaignState, now: datetime) -> None:
     """Change its state. Raises OtherCampaignActive."""
     try:
