@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Never, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Final, Never, TypeVar, Union, get_args, get_origin
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +20,7 @@ MAX_SHOWN: Final = 100
 _PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _FIELD: Final = re.compile(r"^Object (?P<how>contains unknown|missing required) field `(?P<name>.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_TRUTH: Final = {"true": True, "false": False}
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -35,18 +37,17 @@ def read_body(raw: bytes, shape: type[ShapeT]) -> ShapeT:
 
 def read_query(pairs: Sequence[tuple[str, str]], shape: type[ShapeT]) -> ShapeT:
     """Query parameters as they came; raises QueryInvalid for one that is unknown, given twice or not of the shape."""
+    several = {field.encode_name for field in msgspec.structs.fields(shape) if _is(field.type, list)}
     wanted: dict[str, Any] = {}
     for name, value in pairs:
-        if name in wanted:
+        if name in several:
+            wanted.setdefault(name, []).append(value)
+        elif name in wanted:
             raise _bad_query(name, "Given more than once.")
-        wanted[name] = value
-    for field in msgspec.structs.fields(shape):
-        # Lax conversion would take "1e2" and "5.0" for whole numbers.
-        text = wanted.get(field.encode_name)
-        if text is not None and _is_whole(field.type) and _WHOLE.fullmatch(text):
-            wanted[field.encode_name] = int(text)
+        else:
+            wanted[name] = value
     try:
-        return msgspec.convert(wanted, shape)
+        return msgspec.convert(_typed(wanted, shape), shape)
     except msgspec.ValidationError as error:
         where, detail = _explained(str(error))
         raise _bad_query(where[0] if where else "", detail) from None
@@ -55,7 +56,7 @@ def read_query(pairs: Sequence[tuple[str, str]], shape: type[ShapeT]) -> ShapeT:
 def read_path(names: Mapping[str, str], shape: type[ShapeT]) -> ShapeT:
     """The names in a path; raises PathInvalid."""
     try:
-        return msgspec.convert(dict(names), shape, strict=False)
+        return msgspec.convert(_typed(names, shape), shape)
     except msgspec.ValidationError as error:
         where, detail = _explained(str(error))
         name = where[0] if where else ""
@@ -133,9 +134,27 @@ def _escaped(step: str) -> str:
     return quote(step.replace("~", "~0").replace("/", "~1"), safe="~", errors="replace")
 
 
-def _is_whole(kind: Any) -> bool:
-    """Whether a field's type is int, bare or with bounds."""
-    return kind is int or getattr(kind, "__origin__", None) is int
+def _typed(texts: Mapping[str, Any], shape: type[msgspec.Struct]) -> dict[str, Any]:
+    """Texts with the whole numbers and truth values read: lax conversion would take "1e2" and "on" for some."""
+    read = dict(texts)
+    for field in msgspec.structs.fields(shape):
+        text = read.get(field.encode_name)
+        if not isinstance(text, str):
+            continue
+        if _is(field.type, int) and _WHOLE.fullmatch(text):
+            read[field.encode_name] = int(text)
+        elif _is(field.type, bool):
+            read[field.encode_name] = _TRUTH.get(text, text)
+    return read
+
+
+def _is(kind: Any, wanted: type) -> bool:
+    """Whether a field's type is this one: bare, with bounds or words, in a list, or perhaps absent."""
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
+        return any(_is(each, wanted) for each in get_args(kind))
+    if get_origin(kind) is Annotated:
+        return _is(get_args(kind)[0], wanted)
+    return kind is wanted or get_origin(kind) is wanted
 
 
 def _bad_query(name: str, detail: str) -> Problem:

@@ -118,4 +118,6 @@ class Route:
             return f"#/{name}"
         if self.query is not None and root in self.query.__struct_fields__:
             return f"?{name}"
+        if self.path_fields is not None and root in self.path_fields.__struct_fields__:
+            return f"{{{name}}}"
         return ""

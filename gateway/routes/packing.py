@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
+from gateway.derived.words import upper_snake
 from libs.timestamps import to_datetime
 
 
@@ -17,9 +18,5 @@ def instant(message: Message, field: str) -> datetime | None:
 def word(enum: Any, value: int) -> Any:
     """An enum value without the enum's name: CODE_STATE_ACTIVE → "active"."""
     wrapper: EnumTypeWrapper = enum
-    prefix = _upper_snake(wrapper.DESCRIPTOR.name) + "_"
+    prefix = upper_snake(wrapper.DESCRIPTOR.name) + "_"
     return wrapper.Name(value).removeprefix(prefix).lower()
-
-
-def _upper_snake(name: str) -> str:
-    return "".join(f"_{letter}" if letter.isupper() and index else letter for index, letter in enumerate(name)).upper()

@@ -12,7 +12,7 @@ class FieldProblem(Reply):
         str,
         Meta(
             description="A JSON Pointer into the body as a URI fragment (`#/code`), `?name` for a query parameter, "
-            "or a header's name."
+            "`{name}` for a name in the path, or a header's name."
         ),
     ]
     detail: str

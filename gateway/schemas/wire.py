@@ -18,6 +18,15 @@ Micro = Annotated[
     str,
     Meta(pattern="^-?[0-9]{1,19}$", description="An amount in micro-USD, as a decimal string.", examples=["4500000"]),
 ]
+Amount = Annotated[
+    str,
+    Meta(
+        # The look ahead refuses a line's end, which `$` lets pass in some languages.
+        pattern=r"^(0|[1-9][0-9]{0,15})$(?!\n)",
+        description="An amount in micro-USD, as a decimal string without sign or leading zeros.",
+        examples=["4500000"],
+    ),
+]
 Count = Annotated[int, Meta(ge=0)]
 Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, in UTC.")]
 AccountId = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[ -~]+$", description="Printable ASCII.")]
