@@ -24,6 +24,7 @@ SECRETS = (
     "fingerprint_key",
     "risk_hash_key",
     "pseudonym_key",
+    "address_key",
 )
 
 
