@@ -1,6 +1,7 @@
 """JSON as JavaScript writes it, keys sorted: what the provider signs. Source: ECMA-262, Number::toString."""
 
 import json
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -9,6 +10,8 @@ _INDEX_MAX: Final = 2**32 - 1
 _PLAIN_DIGITS_MAX: Final = 21
 _PLAIN_ZEROS_MAX: Final = 6
 DEPTH_MAX: Final = 32
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 Json = dict[str, "Json"] | list["Json"] | str | int | Decimal | bool | None
 
 
@@ -23,6 +26,9 @@ def parse(raw: bytes) -> dict[str, Json]:
     has one signature and two meanings.
     """
     try:
+        # Before the parser, which goes as deep as the stack lets it.
+        if _depth(raw) > DEPTH_MAX:
+            raise Unreadable
         body = json.loads(
             raw.decode("utf-8"),
             parse_int=_integer,
@@ -114,6 +120,15 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(found) != len(pairs):
         raise Unreadable
     return found
+
+
+def _depth(raw: bytes) -> int:
+    """How deeply brackets are nested, outside of strings."""
+    deepest = depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _look(value: Json, depth: int) -> None:
