@@ -34,6 +34,12 @@ nightly: setup ## the same properties at full size
 audit: setup ## recompute every invariant of the running stack's books from its journal
 	exec $(PY) -m deploy.local.audit
 
+backup: setup ## save all five schemas of the running stack to one point: BACKUP=file (default .local/backup.dump)
+	exec $(PY) -m deploy.local.backup save "$${BACKUP:-.local/backup.dump}"
+
+restore: setup ## put a backup in the place of the data of a stack that is down: BACKUP=file
+	exec $(PY) -m deploy.local.backup restore "$${BACKUP:-.local/backup.dump}"
+
 bench: setup ## measure: docs/benchmarks.md; SIZE=small for a quick look, GUARD=1 to fail below the floors
 	exec $(PY) -m deploy.bench
 
@@ -59,4 +65,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test nightly audit bench check lint types layers protos unused clean
+.PHONY: help setup run up down test nightly audit backup restore bench check lint types layers protos unused clean

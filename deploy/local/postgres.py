@@ -107,7 +107,7 @@ class Cluster:
         self.password = password
         self.hasty = hasty
         self.owner = server_owner()
-        self._programs = _programs(self.owner, copies=directory.parent)
+        self.programs = _programs(self.owner, copies=directory.parent)
 
     def dsn(self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@{LOOPBACK}:{self.port}/{database}"
@@ -122,7 +122,7 @@ class Cluster:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Spec(
             name="postgres",
-            argv=(str(self._programs / "postgres"), "-D", str(self.directory), *options),
+            argv=(str(self.programs / "postgres"), "-D", str(self.directory), *options),
             directory=Path("/"),
             ready=self._ready,
             owner=self.owner,
@@ -161,7 +161,7 @@ class Cluster:
 
     def _initdb(self, directory: Path, secret: Path) -> tuple[str, ...]:
         return (
-            *(str(self._programs / "initdb"), "-D", str(directory), "-U", SUPERUSER, "--pwfile", str(secret)),
+            *(str(self.programs / "initdb"), "-D", str(directory), "-U", SUPERUSER, "--pwfile", str(secret)),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
             *(("--no-sync",) if self.hasty else ()),
         )

@@ -23,12 +23,16 @@ class Stack:
         self._state = State(directory)
         self._state.make()
         self.secrets = self._state.secrets()
-        self._environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(self.ports.base)}
+        self.environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(self.ports.base)}
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, after `down` too, and waits until everything is ready."""
         # Leashed, so that a test run that is killed leaves nothing behind.
         self._supervisor = subprocess.Popen(
             leashed((sys.executable, "-m", "deploy.local", "serve"), None, signal.SIGTERM),
             cwd=PROJECT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -75,7 +79,7 @@ class Stack:
         ran = subprocess.run(
             (sys.executable, "-m", "deploy.local", command),
             cwd=PROJECT,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=180,
