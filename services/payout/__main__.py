@@ -1,50 +1,80 @@
 """`python -m services.payout`."""
 
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
-from libs.rpc.unserved import unserved
+from libs import erasure
 from libs.service import App, run
 from protos.distribution.v1.payments_pb2_grpc import PaymentsServiceStub
 from protos.distribution.v1.treasury_pb2_grpc import TreasuryServiceStub
+from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.payout.v1 import admin_pb2_grpc, payout_pb2_grpc, webhooks_pb2_grpc
+from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
+from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
+from protos.score.v1.score_pb2_grpc import ScoreServiceStub
+from services.payout.accounts import Accounts
+from services.payout.commands.advancing import Advancing
 from services.payout.commands.callbacks import Applying
 from services.payout.commands.handover import Handover
+from services.payout.commands.pricing import Pricing
 from services.payout.commands.reconciling import Reconciling
-from services.payout.jobs import callback_jobs, provider_jobs, reconciliation_jobs
+from services.payout.commands.requesting import Requesting
+from services.payout.consumers import erasures, standings
+from services.payout.jobs import callback_jobs, ledger_jobs, price_jobs, provider_jobs, reconciliation_jobs
+from services.payout.ledger import Ledger
 from services.payout.provider import client
 from services.payout.provider.client import Client
 from services.payout.provider.settings import ProviderSettings
+from services.payout.screening import Screening
 from services.payout.servicer import admin, payout, webhooks
+from services.payout.settings import Settings
 
 
 async def wire(app: App) -> None:
-    """Ties the doors of payout to its database."""
-    settings = ProviderSettings.read()
+    """Ties the doors of payout to its database, to referral, distribution and the provider."""
+    settings, reaching = Settings.read(), ProviderSettings.read()
     postgres = await app.open_postgres("payout", Path(__file__).parent / "migrations")
-    provider = await _provider(app, settings)
+    provider = await _provider(app, reaching)
+    _serve_payouts(app, settings, provider)
+    app.serve(
+        webhooks_pb2_grpc.add_WebhookServiceServicer_to_server,
+        webhooks.WebhookServicer(postgres, app.clock, reaching.ipn_secrets),
+        "creator.payout.v1.WebhookService",
+        webhooks.CALLERS,
+    )
+    app.relay(postgres)
+    referral = app.channel("referral")
+    log = EventLogServiceStub(referral)
+    app.consume([standings(log, app.clock), erasures(log)])
+    app.jobs([erasure.reporting(postgres, ReferralAdminServiceStub(referral))], "erasures")
+    _follow_provider(app, reaching, provider)
+
+
+def _serve_payouts(app: App, settings: Settings, provider: Client) -> None:
+    """What owners and operators ask, and what takes payouts on towards the ledger."""
+    postgres, clock = app.postgres, app.clock
+    accounts = Accounts(postgres, ReferralServiceStub(app.channel("referral")))
+    ledger = Ledger(TreasuryServiceStub(app.channel("distribution")))
+    screening = Screening(settings.screening_file)
+    advancing = Advancing(postgres, clock, ledger, accounts, screening, settings.terms)
+    pricing = Pricing(postgres, clock, provider, settings.currencies, max_age=settings.price_max_age)
+    requesting = Requesting(postgres, clock, settings, pricing, screening, advancing)
+    score = ScoreServiceStub(app.channel("score"))
     app.serve(
         payout_pb2_grpc.add_PayoutServiceServicer_to_server,
-        unserved(payout_pb2_grpc.PayoutServiceServicer, "Payouts are not open yet; earnings go on accruing.")(),
+        payout.PayoutServicer(postgres, clock, settings, accounts, pricing, requesting, advancing, score),
         "creator.payout.v1.PayoutService",
         payout.CALLERS,
     )
     app.serve(
         admin_pb2_grpc.add_PayoutAdminServiceServicer_to_server,
-        unserved(admin.PayoutAdminServicer, "Not served yet; nothing was changed.")(
-            postgres, app.clock, provider, payouts_enabled=settings.payouts_enabled
-        ),
+        admin.PayoutAdminServicer(postgres, clock, settings, accounts, advancing, provider),
         "creator.payout.v1.PayoutAdminService",
         admin.CALLERS,
     )
-    app.serve(
-        webhooks_pb2_grpc.add_WebhookServiceServicer_to_server,
-        webhooks.WebhookServicer(postgres, app.clock, settings.ipn_secrets),
-        "creator.payout.v1.WebhookService",
-        webhooks.CALLERS,
-    )
-    app.relay(postgres)
-    _follow_provider(app, settings, provider)
+    app.jobs(ledger_jobs(advancing), "ledger")
+    app.jobs(price_jobs(pricing, timedelta(seconds=settings.price_every_seconds)), "prices")
 
 
 def _follow_provider(app: App, settings: ProviderSettings, provider: Client) -> None:

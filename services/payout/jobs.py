@@ -8,14 +8,30 @@ from libs.clock import Clock
 from libs.jobs import Job
 from libs.postgres import Postgres
 from services.payout.commands import attempts
+from services.payout.commands.advancing import Advancing
 from services.payout.commands.callbacks import Applying, purge
 from services.payout.commands.handover import Handover
+from services.payout.commands.pricing import Pricing
 from services.payout.commands.reconciling import Reconciling
 from services.payout.rules.submissions import STALLED_AFTER
 from services.payout.store import submissions
 
 _OFTEN: Final = timedelta(seconds=1)
 _STALLS_MAX: Final = 200
+
+
+def ledger_jobs(advancing: Advancing) -> list[Job]:
+    """Taking payouts on as far as the ledger is concerned; it waits for nobody but the ledger and referral."""
+
+    async def advance(_due: datetime) -> None:
+        await advancing.run()
+
+    return [Job("advance", _OFTEN, advance, sweeps=True)]
+
+
+def price_jobs(pricing: Pricing, every: timedelta) -> list[Job]:
+    """Asking the provider for fees, so that nobody who asks for a payout has to wait for it."""
+    return [Job("prices", every, pricing.refresh, sweeps=True)]
 
 
 def provider_jobs(postgres: Postgres, clock: Clock, handover: Handover) -> list[Job]:

@@ -6,10 +6,10 @@ from hashlib import blake2b
 
 import environ
 
-from libs.settings import Secret, flag, seconds, whole
+from libs.settings import Secret, flag, whole
 from libs.settings import Settings as Base
 from services.payout.model.currencies import CURRENCIES, Currency
-from services.payout.rules.approvals import Limits
+from services.payout.rules.approvals import Limits, Terms
 
 _MAX_MICRO = 10**15
 _DAY = 86_400
@@ -49,7 +49,6 @@ class Settings(Base):
     price_max_age_seconds: int = environ.var("3600", converter=whole(10, 7 * _DAY))
     screening_file: str = environ.var("", help="Addresses that nothing is sent to, one a line.")
     address_key: Secret = environ.var(converter=_key, help="Keys surrogates of addresses and fingerprints.")
-    advance_poll_seconds: float = environ.var("1", converter=seconds(0.01, 60))
 
     @property
     def currencies(self) -> Mapping[str, Currency]:
@@ -67,6 +66,16 @@ class Settings(Base):
             window=timedelta(seconds=self.payout_window_seconds),
             promise=timedelta(seconds=self.payout_promise_seconds),
         )
+
+    @property
+    def price_max_age(self) -> timedelta:
+        """How long a price offers anything."""
+        return timedelta(seconds=self.price_max_age_seconds)
+
+    @property
+    def terms(self) -> Terms:
+        """How payouts are taken on."""
+        return Terms(self.payouts_enabled, self.price_max_age, timedelta(seconds=self.quote_seconds))
 
     @property
     def request_key(self) -> bytes:

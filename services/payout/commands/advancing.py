@@ -6,7 +6,6 @@ it once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -23,6 +22,7 @@ from services.payout.ledger import Ledger, LedgerRefused
 from services.payout.model import Event, Money, Stage
 from services.payout.model.payouts import Payout
 from services.payout.rules import approvals, quotes
+from services.payout.rules.approvals import Terms
 from services.payout.screening import Screening
 from services.payout.store import accounts as account_store
 from services.payout.store import lists, payouts, prices
@@ -36,16 +36,6 @@ _LEFT_FOR: Final = timedelta(seconds=10)
 _PAUSE: Final = timedelta(seconds=30)
 _PAUSE_MAX: Final = timedelta(minutes=15)
 _CANCELLED: Final = "CANCELLED"
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """`enabled` is PAYOUTS_ENABLED: off, nothing is burned. `price_max_age`: older prices offer nothing."""
-
-    enabled: bool
-    least_micro: int
-    price_max_age: timedelta
-    quote: timedelta
 
 
 class Advancing:
@@ -90,6 +80,14 @@ class Advancing:
                 reason = error.reason if isinstance(error, Refusal) else refusal_of(error).reason
                 metrics.WAITING.labels(step.__name__.strip("_"), reason).inc()
                 log.warning("a payout waits", payout_id=str(payout.payout_id), stage=payout.stage.name, reason=reason)
+
+    async def hold_soon(self, payout: Payout) -> Payout:
+        """Holds; where the ledger does not answer the payout stays requested, and is asked for again and again."""
+        try:
+            return await self.hold(payout)
+        except grpc.aio.AioRpcError as error:
+            log.warning("a payout waits for the ledger", payout_id=str(payout.payout_id), code=error.code().name)
+            return payout
 
     async def hold(self, payout: Payout) -> Payout:
         """Has the ledger set the money of a requested payout aside. Raises LedgerRefused, which ends the payout."""

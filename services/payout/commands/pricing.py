@@ -84,9 +84,13 @@ class Pricing:
         """Return the price known. Raises PriceUnknown."""
         return self.usable(await prices.find(connection, ticker), ticker)
 
+    def is_usable(self, price: Price) -> bool:
+        """Whether a price is not too old to offer anything by it."""
+        return rules.is_fresh(price, self._clock.now(), self._max_age)
+
     def usable(self, price: Price | None, ticker: str) -> Price:
         """Return a price that is not too old. Raises PriceUnknown."""
-        if price is None or not rules.is_fresh(price, self._clock.now(), self._max_age):
+        if price is None or not self.is_usable(price):
             raise rules.PriceUnknown(currency=ticker)
         return price
 

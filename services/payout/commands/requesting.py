@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
-import grpc
 from google.protobuf.message import Message
 
 from libs.clock import Clock
@@ -14,7 +13,6 @@ from libs.idempotency import RequestIdReused
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.refusals import FailedPrecondition, PermissionDenied
-from libs.telemetry import logger
 from services.payout import metrics
 from services.payout.accounts import AccountSuspended, PayoutAccountUnreachable
 from services.payout.commands.advancing import Advancing
@@ -31,8 +29,6 @@ from services.payout.settings import Settings
 from services.payout.store import confirmations as confirmation_store
 from services.payout.store import destinations, limits, locks, payouts, prices
 from services.payout.store.payouts import Opening
-
-log = logger(__name__)
 
 _NONCE_BYTES = 16
 
@@ -94,10 +90,7 @@ class Requesting:
         if payout is None:
             raise DestinationBlocked(field="destination_address")
         if payout.stage is Stage.REQUESTED:
-            try:
-                payout = await self._advancing.hold(payout)
-            except grpc.aio.AioRpcError as error:
-                log.warning("a payout waits for the ledger", payout_id=str(payout.payout_id), code=error.code().name)
+            payout = await self._advancing.hold_soon(payout)
         check_held(payout)
         metrics.ASKED.labels(payout.stage.name).inc()
         return payout

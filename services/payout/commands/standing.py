@@ -7,7 +7,7 @@ from libs.clock import Clock
 from libs.postgres import Connection
 from services.payout.accounts import is_barred
 from services.payout.model import Event, Stage
-from services.payout.store import accounts, payouts
+from services.payout.store import accounts, lists, payouts
 from services.payout.store.payouts import With
 
 _ENDED_BY = {
@@ -28,10 +28,10 @@ async def apply(
     if not newer or not is_barred(standing):
         return 0
     ended = 0
-    for seen in await payouts.open_of(connection, account_ref):
+    for seen in await lists.open_of(connection, account_ref):
         payout = await payouts.lock(connection, seen.payout_id)
         event = _ENDED_BY.get(payout.stage) if payout else None
-        if payout and event and not payout.manual:
+        if payout and event:
             also = With("SUSPENDED")
             await payouts.move(connection, payout, event, clock.now(), actor="job:standing", also=also)
             ended += 1

@@ -86,6 +86,17 @@ class Limits:
     promise: timedelta = timedelta(hours=72)
 
 
+class Terms(NamedTuple):
+    """How payouts are taken on. `enabled` is PAYOUTS_ENABLED: off, nothing is burned but what is sent by hand.
+
+    Older prices than `price_max_age` offer nothing; a quote stands for `quote`.
+    """
+
+    enabled: bool
+    price_max_age: timedelta
+    quote: timedelta
+
+
 class Needs(NamedTuple):
     """What a payout waits for. `fresh`: its owner confirms the destination, known or not."""
 

@@ -76,3 +76,24 @@ async def due(connection: Connection, now: datetime, limit: int, *, enabled: boo
         enabled,
         limit,
     )
+
+
+async def open_of(connection: Connection, account_ref: UUID) -> list[Payout]:
+    """An account's payouts that are not final."""
+    return await payouts.fetch(
+        connection, "account_ref = $1 AND stage = ANY ($2::smallint[]) ORDER BY payout_id", account_ref, sorted(OPEN)
+    )
+
+
+async def has_open(connection: Connection, account_ref: UUID) -> bool:
+    """Whether a payout of an account is not final, or its money is not settled."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM payouts WHERE account_ref = $1 AND (stage = ANY ($2::smallint[]) OR money <> 4)
+        )
+        """,
+        account_ref,
+        sorted(OPEN),
+    )
+    return found

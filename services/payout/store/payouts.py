@@ -13,7 +13,7 @@ from libs import outbox
 from libs.postgres import Connection
 from libs.timestamps import to_timestamp
 from protos.payout.v1 import events_pb2
-from services.payout.model import OPEN, Event, Money, Stage
+from services.payout.model import Event, Money, Stage
 from services.payout.model.payouts import Change, Payout
 from services.payout.rules import machine
 
@@ -227,27 +227,6 @@ async def in_stages(
 async def unsettled(connection: Connection, limit: int) -> list[Payout]:
     """Final payouts whose money is not known to be settled, the oldest first."""
     return await fetch(connection, "stage >= 10 AND money <> 4 ORDER BY changed_at LIMIT $1", limit)
-
-
-async def open_of(connection: Connection, account_ref: UUID) -> list[Payout]:
-    """An account's payouts that are not final."""
-    return await fetch(
-        connection, "account_ref = $1 AND stage = ANY ($2::smallint[]) ORDER BY payout_id", account_ref, sorted(OPEN)
-    )
-
-
-async def has_open(connection: Connection, account_ref: UUID) -> bool:
-    """Whether a payout of an account is not final, or its money is not settled."""
-    found: bool = await connection.fetchval(
-        """
-        SELECT EXISTS (
-            SELECT FROM payouts WHERE account_ref = $1 AND (stage = ANY ($2::smallint[]) OR money <> 4)
-        )
-        """,
-        account_ref,
-        sorted(OPEN),
-    )
-    return found
 
 
 async def history(connection: Connection, payout_id: UUID) -> list[Change]:
