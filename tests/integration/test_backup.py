@@ -22,6 +22,7 @@ from tests.support.stacks import Stack
 Eventually = Callable[..., Awaitable[Any]]
 CHARGES, PAYERS = 400, 8
 MARK = 150
+COUNT = "SELECT count(*)::int FROM distribution.distributions"
 APPLIED = """
     SELECT sum(head.position - coalesce(inbox.position, 0))::int
     FROM distribution.event_heads AS head LEFT JOIN leaderboard.inbox USING (topic, partition)
@@ -45,19 +46,19 @@ async def test_what_a_backup_holds_fits_together_and_the_rest_can_be_sent_again(
     saving = await send(stack, charges, lambda sent: backup(stack, file) if sent == MARK else None)
     assert saving is not None
     assert await asyncio.to_thread(saving.wait, 60) == 0
-    await eventually(lambda: value(stack, "SELECT count(*)::int FROM distribution.distributions", equals=CHARGES), within=20)
+    await eventually(lambda: value(stack, COUNT, equals=CHARGES), within=20)
     before = await balances(stack)
     await asyncio.to_thread(stack.down)
 
     restored = await asyncio.to_thread(subprocess.run, arguments("restore", file), cwd=PROJECT, env=stack.environment)
     assert restored.returncode == 0
     stack.start()
-    assert MARK <= (kept := await fetch(stack, "SELECT count(*)::int FROM distribution.distributions")) < CHARGES, kept
+    assert MARK <= (kept := await fetch(stack, COUNT)) < CHARGES, kept
     assert await fetch(stack, PHANTOMS) == 0
     await is_audited(stack)
 
     await send(stack, charges, lambda _: None)
-    await eventually(lambda: value(stack, "SELECT count(*)::int FROM distribution.distributions", equals=CHARGES), within=20)
+    await eventually(lambda: value(stack, COUNT, equals=CHARGES), within=20)
     await eventually(lambda: value(stack, APPLIED, equals=0), within=30)
     assert await balances(stack) == before
     assert await fetch(stack, PHANTOMS) == 0

@@ -1,0 +1,134 @@
+"""A new version without an interruption: replicas restart one after the other, while calls go on; none fails."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+
+from deploy.local.ports import free_port
+from deploy.local.processes import Process, Spec
+from libs import rpc
+from libs.clock import SystemClock
+from protos.distribution.v1 import distribution_pb2_grpc
+from protos.referral.v1 import referral_pb2, referral_pb2_grpc
+from tests.conftest import Database
+from tests.support.distribution import charge, request
+from tests.support.eventually import eventually
+
+ROOT = Path(__file__).parents[2]
+NOBODY = "127.0.0.1:1"
+CALLERS = 4
+
+
+class Replica:
+    """One process of a service, on a port that it keeps."""
+
+    def __init__(self, service: str, told: Mapping[str, str], directory: Path) -> None:
+        self.port = free_port()
+        self._log = directory / f"{service}-{self.port}.log"
+        environment = {**told, "GRPC_LISTEN": f"127.0.0.1:{self.port}"}
+        argv = (sys.executable, "-m", f"services.{service}")
+        self._spec = Spec(service, argv, ROOT, self._is_ready, environment)
+        self._process = Process(self._spec, self._log)
+        self._starts = 1
+
+    def _is_ready(self) -> bool:
+        lines = [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+        return [line.get("event") for line in lines].count("ready") == self._starts
+
+    async def wait_ready(self) -> None:
+        await eventually(self._is_ready, within=60)
+
+    async def restart(self) -> None:
+        self._process.signal(signal.SIGTERM)
+        await eventually(lambda: self._process.exit_code is not None, within=30)
+        assert self._process.exit_code == 0, self._process.last_words()
+        self._starts += 1
+        self._process = Process(self._spec, self._log)
+        await self.wait_ready()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+
+@asynccontextmanager
+async def replicas(service: str, told: Mapping[str, str], directory: Path) -> AsyncIterator[list[Replica]]:
+    """Two of a service."""
+    both = [Replica(service, told, directory) for _ in range(2)]
+    try:
+        for each in both:
+            await each.wait_ready()
+        yield both
+    finally:
+        for each in both:
+            each.kill()
+
+
+def addresses(both: list[Replica]) -> str:
+    """Both as one address, as a headless service's name would be resolved."""
+    return "ipv4:" + ",".join(f"127.0.0.1:{each.port}" for each in both)
+
+
+async def test_replicas_restart_one_by_one_and_no_call_fails(
+    database: Database, kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    common = {
+        "ENVIRONMENT": "test",
+        "TEST_MODE": "1",
+        "KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "KAFKA_IDEMPOTENT": "0",
+        # Longer than callers take to try a replica again: until then the one that drains is all they have.
+        "DRAIN_WAIT_SECONDS": "3",
+        "FINGERPRINT_KEY": "a development key of some length",
+        "RISK_HASH_KEY": "another key of some length",
+        **{f"{name}_ADDRESS": NOBODY for name in ("DISTRIBUTION", "PAYOUT", "SCORE")},
+    }
+    dsns = {name: await database(name) for name in ("referral", "distribution")}
+    async with AsyncExitStack() as open_:
+        referrals = await open_.enter_async_context(
+            replicas("referral", common | {"POSTGRES_DSN": dsns["referral"]}, tmp_path)
+        )
+        told = common | {"POSTGRES_DSN": dsns["distribution"], "REFERRAL_ADDRESS": addresses(referrals)}
+        ledgers = await open_.enter_async_context(replicas("distribution", told, tmp_path))
+        referral = await open_.enter_async_context(rpc.channel(addresses(referrals), caller="anonymous"))
+        ledger = await open_.enter_async_context(rpc.channel(addresses(ledgers), caller="anonymous"))
+        stubs = referral_pb2_grpc.ReferralServiceStub(referral), distribution_pb2_grpc.DistributionServiceStub(ledger)
+        answered = await _calls_during(stubs, list(zip(referrals, ledgers, strict=True)))
+    assert answered > 100
+    connection = await asyncpg.connect(dsns["distribution"])
+    try:
+        assert await connection.fetchval("SELECT count(*)::int FROM distribution.distributions") == answered
+    finally:
+        await connection.close()
+
+
+async def _calls_during(stubs: tuple[Any, Any], rounds: list[tuple[Replica, ...]]) -> int:
+    """Charges new payers without a pause until every replica is a new one; how many were answered."""
+    referral, ledger = stubs
+    done, answered, now = asyncio.Event(), 0, SystemClock().now()
+
+    async def caller(name: int) -> None:
+        nonlocal answered
+        while not done.is_set():
+            payer = f"payer-{name}-{answered}"
+            try:
+                await referral.CreateCode(referral_pb2.CreateCodeRequest(account_id=payer))
+                await ledger.Finalize(request(charge(payer=payer, finalized_at=now)))
+            except grpc.aio.AioRpcError as error:
+                raise AssertionError(f"{answered} answered, then: {error.code()} {error.details()}") from None
+            answered += 1
+
+    async with asyncio.TaskGroup() as group:
+        for name in range(CALLERS):
+            group.create_task(caller(name))
+        for each in rounds:
+            await asyncio.gather(*(replica.restart() for replica in each))
+        done.set()
+    return answered
