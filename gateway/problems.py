@@ -67,6 +67,12 @@ class RouteUnknown(Problem):
     status = HTTPStatus.NOT_FOUND
 
 
+class AssetUnknown(Problem):
+    """There is no such part of the pages, or it is of another release: load the page again."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
 class PathInvalid(Problem):
     """A name in the path is not of the form it must have."""
 

@@ -1,7 +1,7 @@
 """Every route there is. A route that is not declared here does not exist."""
 
 from gateway.route import Route
-from gateway.routes import boards, creators, development, operations, operators, referrals, webhooks
+from gateway.routes import boards, creators, development, operations, operators, pages, referrals, webhooks
 
 PRODUCT: tuple[Route, ...] = (
     *referrals.ROUTES,
@@ -10,6 +10,7 @@ PRODUCT: tuple[Route, ...] = (
     *operators.ROUTES,
     *webhooks.ROUTES,
     *operations.ROUTES,
+    *pages.ROUTES,
 )
 TEST_MODE: tuple[Route, ...] = development.ROUTES
 

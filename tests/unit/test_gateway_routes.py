@@ -42,10 +42,11 @@ def test_every_route_says_who_may_call_it_and_how_often(route: Route) -> None:
     assert all(isinstance(shape, str) or issubclass(shape, Reply) for shape in route.answers.values())
 
 
-def test_only_probes_documents_and_signed_callbacks_are_public() -> None:
+def test_only_probes_documents_pages_and_signed_callbacks_are_public() -> None:
     public = {route.path for route in PRODUCT if route.access is Access.PUBLIC}
     callbacks = {"/webhooks/nowpayments/payouts", "/webhooks/nowpayments/payments"}
-    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"} | callbacks
+    pages = {"/", "/admin", "/assets/{version}/{name}"}
+    assert public == {"/healthz", "/readyz", "/openapi.json", "/docs"} | pages | callbacks
 
 
 def test_creator_routes_need_the_creator_scope() -> None:

@@ -1,0 +1,139 @@
+// What every page is put together from: cards that load by themselves, tables, forms, notices.
+
+import { h, words } from "./dom.js";
+import { Problem } from "./api.js";
+
+/** Says something aloud and for a moment on the screen. */
+export function tell(message) {
+  const live = document.getElementById("live");
+  live.textContent = "";
+  requestAnimationFrame(() => (live.textContent = message));
+  document.querySelector(".toast")?.remove();
+  const toast = h("div", { class: "toast", "aria-hidden": "true" }, message);
+  document.body.append(toast);
+  setTimeout(() => toast.remove(), 4000);
+}
+
+export const bones = () => h("div", { class: "bones", role: "status" }, h("span", { class: "sr" }, "Loading"), h("i"), h("i"), h("i"));
+
+export const empty = (title, next) => h("div", { class: "empty" }, h("b", {}, title), next);
+
+export const tag = (name, tone = "") => h("span", { class: `tag ${tone}` }, words(name));
+
+/** What went wrong, in words, with the id under which it was written down. */
+export function failure(error, again) {
+  const problem = error instanceof Problem ? error : new Problem(0, { detail: "This part of the page failed." });
+  if (!(error instanceof Problem)) console.error(error);
+  const details = problem.errors.map((each) => h("div", {}, h("code", {}, each.pointer), " ", each.detail));
+  const known = problem.requestId && h("div", {}, h("small", {}, "Request id ", h("code", {}, problem.requestId)));
+  const title = { 0: "No answer", 403: "Not yours to see", 404: "Not there", 429: "Too many requests", 501: "Not served yet", 503: "Away at the moment" }[problem.status] ?? "That did not work";
+  return h("div", { class: "error", role: "alert" }, h("b", {}, title), h("div", {}, problem.message), details, known, again && h("button", { class: "plain", type: "button", onclick: again }, "Try again"));
+}
+
+/** A card whose content comes from `load`, which is asked again by `reload`; each stands alone, so that one that fails takes nothing with it. */
+export function card(title, load, { wide = "", aside = null, foot = null } = {}) {
+  const body = h("div", {}, bones());
+  const heading = h("header", {}, h("h2", {}, title), aside);
+  const section = h("section", { class: `card ${wide}`, "aria-label": title }, heading, body, foot);
+  section.reload = async () => {
+    body.setAttribute("aria-busy", "true");
+    try {
+      await null; // the page that made the card comes first
+      const content = await load();
+      body.replaceChildren(content);
+    } catch (error) {
+      body.replaceChildren(failure(error, section.reload));
+    }
+    body.removeAttribute("aria-busy");
+  };
+  section.ready = section.reload();
+  return section;
+}
+
+/** A table; a column is {title, cell, num, name}. */
+export function table(caption, columns, rows, { row = () => ({}) } = {}) {
+  const head = columns.map((column) => h("th", { scope: "col", class: column.num ? "num" : "" }, column.title));
+  const body = rows.map((each, index) =>
+    h("tr", row(each, index), columns.map((column) => h("td", { class: [column.num && "num", column.name && "name"].filter(Boolean).join(" ") }, column.cell(each)))),
+  );
+  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", { class: "sr" }, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+}
+
+/** A table that goes on page by page: `page(token)` answers {rows, next}. */
+export async function pages(caption, columns, page, nothing, options) {
+  const first = await page("");
+  if (!first.rows.length) return nothing;
+  const holder = h("div", { class: "stack" });
+  const rows = [];
+  const show = ({ rows: more, next }) => {
+    rows.push(...more);
+    const button = next && h("button", { type: "button" }, "Show more");
+    button?.addEventListener("click", async () => {
+      button.disabled = true;
+      try {
+        show(await page(next));
+      } catch (error) {
+        button.replaceWith(failure(error));
+      }
+    });
+    holder.replaceChildren(table(caption, columns, rows, options), ...(button ? [button] : []));
+  };
+  show(first);
+  return holder;
+}
+
+/** A choice of a few; `choose` is called with the one taken. */
+export function tabs(label, choices, chosen, choose) {
+  const buttons = choices.map(([value, title]) =>
+    h("button", {
+      type: "button",
+      "aria-pressed": String(value === chosen),
+      onclick: (event) => {
+        buttons.forEach((button) => button.setAttribute("aria-pressed", String(button === event.currentTarget)));
+        choose(value);
+      },
+    }, title),
+  );
+  return h("div", { class: "tabs", role: "group", "aria-label": label }, buttons);
+}
+
+/** A form that waits for its answer, shows what is wrong with it, and never sends twice at once. */
+export function form(act, { label, main = true, danger = false, inline = false } = {}, ...fields) {
+  const wrong = h("div");
+  const button = h("button", { class: danger ? "danger" : main ? "main" : "" }, label);
+  return h("form", {
+    class: inline ? "inline" : "stack",
+    onsubmit: async (event) => {
+      event.preventDefault();
+      const made = event.currentTarget;
+      button.disabled = true;
+      wrong.replaceChildren();
+      try {
+        await act(Object.fromEntries(new FormData(made)), made);
+      } catch (error) {
+        wrong.replaceChildren(failure(error));
+      }
+      button.disabled = false;
+    },
+  }, fields, inline ? button : h("div", {}, button), wrong);
+}
+
+/** A labelled input. */
+export const field = (label, properties, hint) => h("label", {}, label, h("input", { autocomplete: "off", ...properties }), hint && h("small", {}, hint));
+
+export const choice = (label, name, options, value) =>
+  h("label", {}, label, h("select", { name }, options.map(([key, title]) => h("option", { value: key, selected: key === value }, title))));
+
+/** Put text on the clipboard. */
+export const copying = (text, label = "Copy") =>
+  h("button", {
+    type: "button",
+    onclick: async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        tell("Copied");
+      } catch {
+        tell("The browser does not allow copying; select the text instead.");
+      }
+    },
+  }, label);
