@@ -62,6 +62,13 @@ def check_account_names(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def check_prefix(prefix: str) -> str:
+    """Return what names of ledger accounts may begin with; raises LedgerAccountInvalid."""
+    if prefix and not is_id(prefix):
+        raise LedgerAccountInvalid(field="name_prefix")
+    return prefix
+
+
 def check_page(size: int, token: str) -> int:
     """Return the size of a page of balances; raises LedgerPageInvalid."""
     if not 0 <= size <= MAX_PAGE:

@@ -155,6 +155,10 @@ class PaymentInvalid(InvalidArgument):
     """A payment id is 1 to 128 printable ASCII characters."""
 
 
+class PaymentSourceInvalid(InvalidArgument):
+    """A report says where it came from, or nothing of it."""
+
+
 class PaymentStateInvalid(InvalidArgument):
     """A report says in which state the payment is."""
 

@@ -76,8 +76,9 @@ class LedgerServicer(Statements, ledger_pb2_grpc.LedgerServiceServicer):
         self, request: ledger_pb2.ListPlatformBalancesRequest, context: Context
     ) -> ledger_pb2.ListPlatformBalancesResponse:
         size = queries.check_page(request.page_size, request.page_token)
+        prefix = queries.check_prefix(request.name_prefix)
         async with self._postgres.connection() as connection:
-            page = await accounts.list_platform(connection, request.name_prefix, request.page_token, size + 1)
+            page = await accounts.list_platform(connection, prefix, request.page_token, size + 1)
         token = page[size - 1].account_name if len(page) > size else ""
         return ledger_pb2.ListPlatformBalancesResponse(balances=write_balances(page[:size]), next_page_token=token)
 

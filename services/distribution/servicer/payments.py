@@ -13,7 +13,12 @@ from services.distribution.commands import refunds
 from services.distribution.model.payments import Payment, PaymentState, Purchase, Report
 from services.distribution.rules import payments as rules
 from services.distribution.rules import queries
-from services.distribution.rules.refusals import PaymentStateInvalid, PaymentUnknown, PurchaseUnknown
+from services.distribution.rules.refusals import (
+    PaymentSourceInvalid,
+    PaymentStateInvalid,
+    PaymentUnknown,
+    PurchaseUnknown,
+)
 from services.distribution.store import payments
 
 _OPERATORS: Final = frozenset({"gateway"})
@@ -136,6 +141,8 @@ def _check_decision(request: payments_pb2.AllocatePaymentRequest | payments_pb2.
 def _report(request: payments_pb2.RecordPaymentRequest) -> Report:
     if int(request.state) not in set(map(int, PaymentState)):
         raise PaymentStateInvalid(field="state")
+    if request.source not in payments_pb2.PaymentSource.values():
+        raise PaymentSourceInvalid(field="source")
     return Report(
         payment_id=request.payment_id,
         order_id=request.order_id,
