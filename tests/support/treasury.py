@@ -153,8 +153,8 @@ class Doors:
 
 
 @asynccontextmanager
-async def served(books: Treasury) -> AsyncIterator[Doors]:
-    """Both services over loopback; nobody in these tests asks for a balance by outside id."""
+async def listening(books: Treasury) -> AsyncIterator[int]:
+    """Both services on a port over loopback; nobody in these tests asks for a balance by outside id."""
     server = rpc.Server("distribution", test_mode=True, drain_wait_seconds=0)
     async with rpc.channel("127.0.0.1:1", caller="distribution") as nowhere:
         server.add(
@@ -178,10 +178,16 @@ async def served(books: Treasury) -> AsyncIterator[Doors]:
         await server.start()
         await server.ready()
         try:
-            async with rpc.channel(f"127.0.0.1:{server.port}", caller="anonymous") as channel:
-                yield Doors(treasury_pb2_grpc.TreasuryServiceStub(channel), ledger_pb2_grpc.LedgerServiceStub(channel))
+            yield server.port
         finally:
             await server.drain(hasty=True)
+
+
+@asynccontextmanager
+async def served(books: Treasury) -> AsyncIterator[Doors]:
+    """Both services as stubs."""
+    async with listening(books) as port, rpc.channel(f"127.0.0.1:{port}", caller="anonymous") as channel:
+        yield Doors(treasury_pb2_grpc.TreasuryServiceStub(channel), ledger_pb2_grpc.LedgerServiceStub(channel))
 
 
 async def outcome(command: Awaitable[Any]) -> str:

@@ -12,4 +12,4 @@ async def request(connection: Connection, request_id: str) -> None:
 
 async def account(connection: Connection, account_ref: UUID) -> None:
     """What an account asks for waits for one another."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1::text, 0))", account_ref)
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1, 0))", str(account_ref))
