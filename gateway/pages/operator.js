@@ -13,5 +13,14 @@ run({
   other: h("a", { href: "/" }, "For creators"),
   pages: [
     ["", "To do", () => import("./todo.js")],
+    ["review", "Review", () => import("./review.js")],
+    ["payouts", "Payouts", () => import("./approvals.js")],
+    ["treasury", "Treasury", () => import("./treasury.js")],
+    ["rules", "Rules", () => import("./rules.js")],
+    ["campaigns", "Campaigns", () => import("./campaigns.js")],
+    ["reconciliation", "Reconciliation", () => import("./reconciliation.js")],
+    ["invariants", "Invariants", () => import("./invariants.js")],
+    ["acts", "Audit log", () => import("./acts.js")],
+    ["accounts", "Accounts", () => import("./accounts.js")],
   ],
 });

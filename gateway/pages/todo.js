@@ -53,7 +53,7 @@ async function cover() {
   const found = await get("/api/admin/treasury");
   const solvent = found.coverage_bps >= 10_000 || found.coverage_bps === 0;
   return h("div", { class: "stack" },
-    h("div", { class: "row apart" }, h("span", { class: "figure" }, found.coverage_bps === 0 ? "Nothing to cover" : percent(found.coverage_bps)), h("span", { class: `tag ${solvent ? "good" : "bad"}` }, solvent ? "Solvent" : "Not covered")),
+    h("div", { class: "row apart" }, h("span", { class: "figure small" }, found.coverage_bps === 0 ? "Nothing to cover" : percent(found.coverage_bps)), h("span", { class: `tag ${solvent ? "good" : "bad"}` }, solvent ? "Solvent" : "Not covered")),
     found.payouts?.paused && h("p", { class: "notice bad" }, `Payouts are paused by ${found.payouts.operator_id}: ${found.payouts.reason}`),
     h("p", {}, money(found.reserve_micro), " in reserve."));
 }
