@@ -23,6 +23,9 @@ _HEADERS: Final = {
     "Allow": ("The methods that this path answers.", "string"),
 }
 
+_KEY: Final = "The same key with the same request is done once and answered alike; with another request it is refused."
+_REQUEST_ID: Final = "1 to 128 of `A-Za-z0-9._:-` are taken over; anything else is replaced."
+
 _DESCRIPTION: Final = """\
 Amounts are micro-USD, written as decimal strings. Times are RFC 3339 in UTC.
 
@@ -139,20 +142,20 @@ def _description(route: Route) -> str:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    request_id = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"}
     found: list[dict[str, Any]] = []
     if route.path_fields is not None:
         found += _fields(route.path_fields, "path")
     if route.query is not None:
         found += _fields(route.query, "query")
     if route.idempotent:
-        found.append(_header("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 128}, required=True))
-    found += [_header(name, {"type": "string"}, required=False) for name in route.headers]
-    return [*found, _header("X-Request-Id", request_id, required=False)]
+        found.append(_header("Idempotency-Key", _KEY, pattern="^[!-~]([ -~]{0,126}[!-~])?$", required=True))
+    found += [_header(name) for name in route.headers]
+    return [*found, _header("X-Request-Id", _REQUEST_ID)]
 
 
-def _header(name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": required, "schema": schema}
+def _header(name: str, description: str = "", *, required: bool = False, **bounds: str) -> dict[str, Any]:
+    schema = {"type": "string", **bounds}
+    return {"name": name, "in": "header", "required": required, "description": description, "schema": schema}
 
 
 def _fields(shape: type[msgspec.Struct], place: str) -> list[dict[str, Any]]:

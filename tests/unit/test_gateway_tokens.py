@@ -1,6 +1,7 @@
 """Hostile tokens. Every one of them is refused the same way, and the key decides which algorithm is taken."""
 
 import base64
+import hmac
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -93,9 +94,9 @@ async def test_claims_that_may_be_missing() -> None:
 
 
 def confused() -> str:
-    """The RSA public key, taken for a shared secret."""
-    pem = RSA.as_pem(private=False)
-    return jwt.encode({"alg": "HS256", "kid": "rsa"}, CLAIMS, OctKey.import_key(pem.decode().encode().hex()))
+    """The RSA public key, taken for a shared secret: signed by hand, because no library would."""
+    signed_part = f"{encoded({'alg': 'HS256', 'kid': 'rsa'})}.{encoded(CLAIMS)}"
+    return f"{signed_part}.{encoded(hmac.digest(RSA.as_pem(private=False), signed_part.encode(), 'sha256'))}"
 
 
 HOSTILE = {
@@ -114,6 +115,15 @@ HOSTILE = {
     "RS512": signed(RSA, "RS512"),
     "PS256": signed(RSA, "PS256"),
     "its own key in the header": signed(STRANGER, header={"kid": "x", "jwk": STRANGER.as_dict(private=False)}),
+    "a key set elsewhere": signed(STRANGER, header={"kid": "x", "jku": "https://evil.example/keys"}),
+    "a certificate elsewhere": signed(STRANGER, header={"kid": "x", "x5u": "https://evil.example/cert"}),
+    "kid a path": signed(STRANGER, header={"kid": "../../../../dev/null"}),
+    "kid an address": signed(STRANGER, header={"kid": "https://evil.example/keys#ed"}),
+    "kid a query": signed(STRANGER, header={"kid": "x' UNION SELECT 'ed' --"}),
+    "kid a command": signed(STRANGER, header={"kid": "ed; cat /etc/passwd |"}),
+    "kid with a NUL": signed(STRANGER, header={"kid": "ed\0"}),
+    "kid empty": signed(STRANGER, header={"kid": ""}),
+    "kid huge": signed(STRANGER, header={"kid": "x" * 4000}),
     "crit": relabelled(signed(), {"alg": "Ed25519", "kid": "ed", "crit": ["exp"], "exp": 1}),
     "expired": signed(exp=NUMBERS["iat"] - 31),
     "no expiry": signed(drop="exp"),
@@ -164,6 +174,12 @@ async def test_a_hostile_token_is_refused(kind: str) -> None:
         await read(HOSTILE[kind])
     assert refused.value.status == 401
     assert 'error="invalid_token"' in refused.value.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("kind", sorted(HOSTILE.keys() - {"HS256 outside test mode"}))
+async def test_a_hostile_token_is_refused_in_test_mode_too(kind: str) -> None:
+    with pytest.raises(TokenInvalid):
+        await read(HOSTILE[kind], secret=SECRET)
 
 
 @pytest.mark.parametrize("headers", [[], ["Basic YTpi"], ["Token x"], ["Bearer a", "Bearer b"], [""]])

@@ -1,5 +1,6 @@
 """The RPCs of creator.payout.v1.PayoutAdminService that are about the provider."""
 
+from enum import IntEnum
 from typing import TypeVar
 from uuid import UUID
 
@@ -18,13 +19,14 @@ from services.payout.model.callbacks import Callback, CallbackKind, CallbackStat
 from services.payout.model.reconciliations import Difference, Reconciliation
 from services.payout.provider.client import Client
 from services.payout.provider.trouble import Trouble
+from services.payout.rules import requests
 from services.payout.store import callbacks, differences, halts, orders, payouts, reconciliations, submissions
 
 M = TypeVar("M", bound=Message)
+ChoiceT = TypeVar("ChoiceT", bound=IntEnum)
 
 _PAGE, _PAGE_MAX = 50, 200
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
-_TEXT_MAX, _OPERATOR_MAX = 1000, 128
 
 
 class ProviderPageInvalid(InvalidArgument):
@@ -33,10 +35,6 @@ class ProviderPageInvalid(InvalidArgument):
 
 class ProviderIdInvalid(InvalidArgument):
     """An id is a UUID."""
-
-
-class OperatorInvalid(InvalidArgument):
-    """An operator has 1 to 128 characters, and a reason 1 to 1000."""
 
 
 class CallbackUnknown(NotFound):
@@ -62,7 +60,7 @@ class ProviderDesk:
     async def RunReconciliation(
         self, request: pb.RunReconciliationRequest, context: Context
     ) -> pb.RunReconciliationResponse:
-        _check_order(request.operator_id, request.reason)
+        requests.check_order(request.operator_id, request.reason)
         once = Once(request.request_id, request, pb.RunReconciliationResponse)
         async with self._postgres.transaction() as connection:
             if earlier := await once.replay(connection):
@@ -102,7 +100,7 @@ class ProviderDesk:
         return pb.ListDifferencesResponse(differences=rows, next_page_token=token)
 
     async def CloseDifference(self, request: pb.CloseDifferenceRequest, context: Context) -> pb.CloseDifferenceResponse:
-        _check_order(request.operator_id, request.reason)
+        requests.check_order(request.operator_id, request.reason)
         difference_id = _id(request.difference_id, "difference_id")
         once = Once(request.request_id, request, pb.CloseDifferenceResponse)
         async with self._postgres.transaction() as connection:
@@ -117,15 +115,15 @@ class ProviderDesk:
 
     async def ListCallbacks(self, request: pb.ListCallbacksRequest, context: Context) -> pb.ListCallbacksResponse:
         size, before = _size(request.page_size), _token(request.page_token, _LAST)
-        kinds = [request.kind] if request.kind else list(CallbackKind)
-        states = [request.state] if request.state else list(CallbackState)
+        kinds = _chosen(request.kind, CallbackKind, "kind")
+        states = _chosen(request.state, CallbackState, "state")
         async with self._postgres.connection() as connection:
             found = await callbacks.page(connection, before, size + 1, kinds, states)
         token = found[size - 1].callback_id.hex if len(found) > size else ""
         return pb.ListCallbacksResponse(callbacks=[_callback(each) for each in found[:size]], next_page_token=token)
 
     async def ReapplyCallback(self, request: pb.ReapplyCallbackRequest, context: Context) -> pb.ReapplyCallbackResponse:
-        _check_order(request.operator_id, request.reason)
+        requests.check_order(request.operator_id, request.reason)
         callback_id = _id(request.callback_id, "callback_id")
         once = Once(request.request_id, request, pb.ReapplyCallbackResponse)
         async with self._postgres.transaction() as connection:
@@ -170,13 +168,6 @@ class ProviderDesk:
         await orders.note(connection, payout_id, what, Order(operator_id, reason), self._clock.now())
 
 
-def _check_order(operator_id: str, reason: str) -> None:
-    if not 1 <= len(operator_id) <= _OPERATOR_MAX:
-        raise OperatorInvalid(field="operator_id")
-    if not 1 <= len(reason) <= _TEXT_MAX:
-        raise OperatorInvalid(field="reason")
-
-
 def _size(asked: int) -> int:
     if not 0 <= asked <= _PAGE_MAX:
         raise ProviderPageInvalid(field="page_size")
@@ -188,6 +179,13 @@ def _token(text: str, default: UUID) -> UUID:
         return UUID(hex=text) if text else default
     except ValueError:
         raise ProviderPageInvalid(field="page_token") from None
+
+
+def _chosen(number: int, all_of: type[ChoiceT], field: str) -> list[ChoiceT]:
+    """The one that is asked for, or all of them where none is."""
+    if number and number not in set(map(int, all_of)):
+        raise requests.PayoutFilterInvalid(field=field)
+    return [all_of(number)] if number else list(all_of)
 
 
 def _id(text: str, field: str) -> UUID:
