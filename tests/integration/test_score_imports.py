@@ -331,6 +331,14 @@ async def test_scores_are_pulled_when_they_are_new(database: Database) -> None:
         await runner.cleanup()
 
 
+async def test_ten_thousand_wallets_come_in_pieces(score: Score) -> None:
+    """A hundredth of the size that `make bench` measures."""
+    many = {f"0x{number:040x}": f"{number}.{number % 100:02}" for number in range(1, 10_001)}
+    taken = (await score.bring(csv_of(many), decimals=2, piece=2**15)).score_import
+    assert (taken.state, taken.wallets, taken.lines) == (ACCEPTED, 10_000, 10_001)
+    assert int(taken.total_score) == sum(100 * number + number % 100 for number in range(1, 10_001))
+
+
 async def test_without_an_address_nothing_is_pulled(score: Score) -> None:
     call = score.admin.PullScores(admin_pb2.PullScoresRequest(request_id="once", **score.order))
     assert await refusal(call) == "PULL_NOT_CONFIGURED"

@@ -13,7 +13,6 @@ import pytest
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import campaigns_pb2
 from protos.score.v1 import admin_pb2, events_pb2, score_pb2
-from services.score.commands.advancing import Advancing
 from services.score.model.runs import Inclusion, RunState, Terms
 from services.score.rules import proof
 from services.score.rules import rewards as rules
@@ -21,7 +20,7 @@ from services.score.store import runs
 from tests.conftest import Database
 from tests.support.campaigns import SCORE, refusal
 from tests.support.cuts import LOST, cut
-from tests.support.score import PERIOD, Mesh, Score, csv_of, key, mesh_running, score_running
+from tests.support.score import PERIOD, Halting, Mesh, Score, csv_of, key, mesh_running, score_running
 
 FROZEN, ALLOCATING, STAGED = (
     events_pb2.RUN_STATE_FROZEN,
@@ -280,20 +279,6 @@ async def test_a_preview_says_what_a_run_would_give_and_writes_nothing(mesh: Mes
     bad = admin_pb2.RunTerms(configured_micro=0, wallet_minimum="1", account_minimum="1")
     call = score.admin.PreviewRun(admin_pb2.PreviewRunRequest(period=PERIOD, terms=bad))
     assert await refusal(call) == "RUN_TERMS_INVALID"
-
-
-class Halting(Advancing):
-    """Stops before its n-th step, as a process that is killed there."""
-
-    def __init__(self, score: Score, steps: int) -> None:
-        super().__init__(score.postgres, score.clock, score.advancing._campaigns)
-        self.left = steps
-
-    async def _step(self, run: object) -> None:
-        if not self.left:
-            raise ConnectionResetError("killed")
-        self.left -= 1
-        await super()._step(run)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", range(6))

@@ -173,6 +173,20 @@ class Score:
             return [dict(row) for row in await connection.fetch(query, *args)]
 
 
+class Halting(Advancing):
+    """Stops before its n-th step, as a process that is killed there."""
+
+    def __init__(self, score: Score, steps: int) -> None:
+        super().__init__(score.postgres, score.clock, score.advancing._campaigns)
+        self.left = steps
+
+    async def _step(self, run: object) -> None:
+        if not self.left:
+            raise ConnectionResetError("killed")
+        self.left -= 1
+        await super()._step(run)  # type: ignore[arg-type]
+
+
 @dataclass
 class Mesh:
     """Score with the distribution and the referral that it asks."""
