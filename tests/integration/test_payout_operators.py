@@ -167,7 +167,9 @@ async def stalled(payouts: Payouts) -> tuple[str, str]:
     return creator, queued.payout_id
 
 
-def resolving(payout_id: str, kind: int, sent: int = 0, fee: int = 0) -> admin_pb2.ProposeResolutionRequest:
+def resolving(
+    payout_id: str, kind: admin_pb2.ProposalKind.ValueType, sent: int = 0, fee: int = 0
+) -> admin_pb2.ProposeResolutionRequest:
     return admin_pb2.ProposeResolutionRequest(
         request_id=key(), payout_id=payout_id, kind=kind, proof="ticket 4711", sent_micro=sent, fee_micro=fee, **OLGA
     )

@@ -76,7 +76,8 @@ async def test_the_store_knows_the_same_moves_as_the_table(postgres: Postgres) -
                     """
                     UPDATE payouts SET stage = $2::smallint, revision = revision + 1,
                         manual = ($2::smallint = 6 AND stage = 7),
-                        money = CASE WHEN stage = 11 AND $2::smallint = 1 THEN 1 WHEN $2::smallint IN (2, 3, 4) THEN greatest(money, 2)
+                        money = CASE WHEN stage = 11 AND $2::smallint = 1 THEN 1
+                            WHEN $2::smallint IN (2, 3, 4) THEN greatest(money, 2)
                             WHEN $2::smallint IN (6, 7, 8, 9, 10) THEN greatest(money, 3) ELSE money END,
                         held = CASE WHEN stage = 11 AND $2::smallint = 1 THEN false ELSE held END,
                         round = CASE WHEN stage = 11 AND $2::smallint = 1 THEN round + 1 ELSE round END
