@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.problems import BodyInvalid, BodyMalformed, PathInvalid, Problem, QueryInvalid
 from gateway.schemas.problem import FieldProblem
+from libs.nesting import depth
 
 ShapeT = TypeVar("ShapeT", bound=msgspec.Struct)
 
@@ -71,15 +72,15 @@ def refuse_query(pairs: Sequence[tuple[str, str]]) -> None:
 
 def parse_json(raw: bytes) -> object:
     """Plain JSON values: UTF-8, no name twice, no NaN, no broken text, not deep. Raises BodyMalformed."""
+    if depth(raw) > MAX_DEPTH:
+        raise BodyMalformed("The body is nested too deeply.")
     try:
         tree: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise BodyMalformed("The body is not UTF-8.") from None
-    except RecursionError:
-        raise BodyMalformed("The body is nested too deeply.") from None
     except ValueError:
         raise BodyMalformed from None
-    _check(tree, 0)
+    _check(tree)
     return tree
 
 
@@ -94,18 +95,16 @@ def _refuse_constant(_name: str) -> Never:
     raise BodyMalformed
 
 
-def _check(value: object, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise BodyMalformed("The body is nested too deeply.")
+def _check(value: object) -> None:
     if isinstance(value, str) and not _is_text(value):
         raise BodyMalformed("The body holds half a character.")
     if isinstance(value, list):
         for item in value:
-            _check(item, depth + 1)
+            _check(item)
     if isinstance(value, dict):
         for name, item in value.items():
-            _check(name, depth)
-            _check(item, depth + 1)
+            _check(name)
+            _check(item)
 
 
 def _is_text(value: str) -> bool:

@@ -18,7 +18,7 @@ SERVICE_FILES = {
 }  # fmt: skip
 OUTSIDE = {
     "leaderboard": {"board"},
-    "payout": {"provider"},
+    "payout": {"accounts", "ledger", "provider", "screening"},
     "score": {"accounts", "contracts"},
     "distribution": {"writer", "attribution"},
 }

@@ -1,17 +1,16 @@
 """JSON as JavaScript writes it, keys sorted: what the provider signs. Source: ECMA-262, Number::toString."""
 
 import json
-import re
 from decimal import Decimal
 from typing import Final
+
+from libs.nesting import depth
 
 _EXACT_MAX: Final = 2**53 - 1
 _INDEX_MAX: Final = 2**32 - 1
 _PLAIN_DIGITS_MAX: Final = 21
 _PLAIN_ZEROS_MAX: Final = 6
 DEPTH_MAX: Final = 32
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
 Json = dict[str, "Json"] | list["Json"] | str | int | Decimal | bool | None
 
 
@@ -27,7 +26,7 @@ def parse(raw: bytes) -> dict[str, Json]:
     """
     try:
         # Before the parser, which goes as deep as the stack lets it.
-        if _depth(raw) > DEPTH_MAX:
+        if depth(raw) > DEPTH_MAX:
             raise Unreadable
         body = json.loads(
             raw.decode("utf-8"),
@@ -122,24 +121,15 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return found
 
 
-def _depth(raw: bytes) -> int:
-    """How deeply brackets are nested, outside of strings."""
-    deepest = depth = 0
-    for bracket in _BRACKETS.findall(_STRINGS.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _look(value: Json, depth: int) -> None:
-    if not depth:
+def _look(value: Json, left: int) -> None:
+    if not left:
         raise Unreadable
     if isinstance(value, str):
         value.encode("utf-8")
     elif isinstance(value, dict):
         for key, each in value.items():
             key.encode("utf-8")
-            _look(each, depth - 1)
+            _look(each, left - 1)
     elif isinstance(value, list):
         for each in value:
-            _look(each, depth - 1)
+            _look(each, left - 1)

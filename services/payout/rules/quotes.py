@@ -64,7 +64,7 @@ def offer(amount_micro: int, price: Price, *, least_micro: int) -> Offer:
     if amount_micro < minimum_micro:
         raise BelowMinimum(field="amount_micro", minimum_micro=minimum_micro)
     fee_micro = _micro(price.fee_units, price)
-    net_amount = ((amount_micro - fee_micro) * price.units_per_usd / MICRO).quantize(_UNIT, ROUND_DOWN)
+    net_amount = ((amount_micro - fee_micro) * price.units_per_usd).scaleb(-6).quantize(_UNIT, ROUND_DOWN)
     if net_amount <= 0:
         raise BelowMinimum(field="amount_micro", minimum_micro=minimum_micro)
     return Offer(fee_micro, net_amount)
