@@ -20,6 +20,7 @@ export function run(site) {
   });
   addEventListener("sign-in", () => start());
   start();
+  began = true;
 }
 
 function gate(site, root, note = "") {
@@ -74,9 +75,11 @@ function fresh() {
   return leaving.signal;
 }
 
+let began = false;
 let opened = 0;
 async function open(site, root, main, offline) {
   const turn = ++opened;
+  const moved = began;
   const [path, ...rest] = location.hash.replace(/^#\//, "").split("/");
   const page = site.pages.find(([each]) => each === path);
   root.querySelectorAll("nav a").forEach((link) => {
@@ -99,7 +102,8 @@ async function open(site, root, main, offline) {
     if (turn !== opened) return;
     main.replaceChildren(offline, h("h1", {}, name), failure(error, () => open(site, root, main, offline)));
   }
-  if (turn > 1) main.focus({ preventScroll: true });
+  // Who just came keeps the browser's own start; who moved on is taken to the new content.
+  if (moved) main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
 

@@ -15,8 +15,8 @@ const INCLUDED = {
   no_wallet: "You had no wallet then",
 };
 
-/** Scores have up to thirty digits: separators, no rounding. */
-const score = (text) => h("span", { class: "money" }, BigInt(text || 0).toLocaleString("en-US"));
+/** Scores have up to thirty digits: no rounding, and a line may break after a separator. */
+const score = (text) => h("span", {}, BigInt(text || 0).toLocaleString("en-US").replaceAll(",", ",\u200b"));
 
 export default async function view(run) {
   if (run) return why(run);
