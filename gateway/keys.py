@@ -11,6 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey, RSAKey
 
 from gateway.problems import KeysUnavailable
+from libs.nesting import shallow
 from libs.telemetry import logger
 
 PublicKey = OKPKey | RSAKey
@@ -88,7 +89,7 @@ def read_keys(raw: bytes) -> list[PublicKey]:
     """
     if len(raw) > MAX_BYTES:
         raise ValueError("the key set is too large")
-    document = json.loads(raw)
+    document = json.loads(shallow(raw))
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("this is no JWK set")  # noqa: TRY004 - content, not a type

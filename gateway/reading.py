@@ -11,11 +11,10 @@ import msgspec
 
 from gateway.problems import BodyInvalid, BodyMalformed, PathInvalid, Problem, QueryInvalid
 from gateway.schemas.problem import FieldProblem
-from libs.nesting import depth
+from libs.nesting import TooDeep, shallow
 
 ShapeT = TypeVar("ShapeT", bound=msgspec.Struct)
 
-MAX_DEPTH: Final = 32
 MAX_SHOWN: Final = 100
 
 _PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -72,12 +71,14 @@ def refuse_query(pairs: Sequence[tuple[str, str]]) -> None:
 
 def parse_json(raw: bytes) -> object:
     """Plain JSON values: UTF-8, no name twice, no NaN, no broken text, not deep. Raises BodyMalformed."""
-    if depth(raw) > MAX_DEPTH:
-        raise BodyMalformed("The body is nested too deeply.")
     try:
-        tree: object = json.loads(raw.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant)
+        tree: object = json.loads(
+            shallow(raw).decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+        )
     except UnicodeDecodeError:
         raise BodyMalformed("The body is not UTF-8.") from None
+    except TooDeep:
+        raise BodyMalformed("The body is nested too deeply.") from None
     except ValueError:
         raise BodyMalformed from None
     _check(tree)

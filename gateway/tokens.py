@@ -18,6 +18,7 @@ from joserfc.util import urlsafe_b64decode
 
 from gateway.keys import Keys
 from gateway.problems import TokenInvalid, TokenMissing
+from libs.nesting import shallow
 
 MAX_BYTES: Final = 8192
 MAX_ID: Final = 128
@@ -198,8 +199,8 @@ def _header(token: str) -> tuple[str, str | None]:
     if rest.count(".") != 1:
         raise invalid()
     try:
-        header = json.loads(urlsafe_b64decode(head.encode()))
-    except (ValueError, RecursionError):
+        header = json.loads(shallow(urlsafe_b64decode(head.encode())))
+    except ValueError:
         raise invalid() from None
     if not isinstance(header, dict) or not isinstance(header.get("alg"), str):
         raise invalid()

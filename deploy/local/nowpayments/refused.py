@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from libs.nesting import shallow
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -48,8 +50,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object, numbers exact."""
     try:
-        body = json.loads(await request.read(), parse_float=Decimal)
-    except (ValueError, RecursionError):
+        body = json.loads(shallow(await request.read()), parse_float=Decimal)
+    except ValueError:
         body = None
     if not isinstance(body, dict):
         raise bad_request("value must be of type object")

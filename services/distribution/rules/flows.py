@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from libs.money import BPS
+from libs.nesting import shallow
 from libs.refusals import InvalidArgument
 
 DOCUMENT_BYTES_MAX: Final = 64 * 1024
@@ -46,8 +47,8 @@ def read(text: str, field: str) -> list[dict[str, Any]]:
     if len(text.encode()) > DOCUMENT_BYTES_MAX:
         raise DocumentInvalid(field=field)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = json.loads(shallow(text))
+    except ValueError:
         raise DocumentInvalid(field=field) from None
     documents = found if isinstance(found, list) else [found]
     if not documents or not all(isinstance(each, dict) for each in documents):

@@ -4,13 +4,12 @@ import json
 from decimal import Decimal
 from typing import Final
 
-from libs.nesting import depth
+from libs.nesting import DEPTH_MAX, shallow
 
 _EXACT_MAX: Final = 2**53 - 1
 _INDEX_MAX: Final = 2**32 - 1
 _PLAIN_DIGITS_MAX: Final = 21
 _PLAIN_ZEROS_MAX: Final = 6
-DEPTH_MAX: Final = 32
 Json = dict[str, "Json"] | list["Json"] | str | int | Decimal | bool | None
 
 
@@ -25,18 +24,15 @@ def parse(raw: bytes) -> dict[str, Json]:
     has one signature and two meanings.
     """
     try:
-        # Before the parser, which goes as deep as the stack lets it.
-        if depth(raw) > DEPTH_MAX:
-            raise Unreadable
         body = json.loads(
-            raw.decode("utf-8"),
+            shallow(raw).decode("utf-8"),
             parse_int=_integer,
             parse_float=Decimal,
             parse_constant=_constant,
             object_pairs_hook=_once,
         )
         _look(body, DEPTH_MAX)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Unreadable from None
     if not isinstance(body, dict):
         raise Unreadable

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from libs.nesting import shallow
 from services.payout.provider.trouble import Unknown
 
 ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -27,16 +28,16 @@ async def bounded(stream: aiohttp.StreamReader) -> bytes:
 def exact(raw: bytes) -> Any:
     """JSON with exact numbers. Raises Unknown for anything else."""
     try:
-        return json.loads(raw, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        return json.loads(shallow(raw), parse_float=Decimal)
+    except ValueError:
         raise Unknown("UNREADABLE") from None
 
 
 def complaint(raw: bytes) -> tuple[str, str]:
     """Code and message of an answer that is none, in one of the shapes that were seen; a page of HTML has neither."""
     try:
-        body = json.loads(raw)
-    except (ValueError, RecursionError):
+        body = json.loads(shallow(raw))
+    except ValueError:
         body = raw[:_MESSAGE_MAX].decode("utf-8", "replace")
     inner = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(inner, dict):
@@ -62,5 +63,5 @@ def _written(value: Any) -> str:
 def expiry(token: str) -> datetime:
     """When a JSON Web Token ends; its signature is the provider's business. Raises ValueError, KeyError, TypeError."""
     payload = token.split(".")[1:2]
-    claims = json.loads(base64.urlsafe_b64decode(payload[0] + "=" * (-len(payload[0]) % 4))) if payload else {}
+    claims = json.loads(shallow(base64.urlsafe_b64decode(payload[0] + "=" * (-len(payload[0]) % 4)))) if payload else {}
     return datetime.fromtimestamp(claims["exp"], UTC)

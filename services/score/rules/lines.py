@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from libs.ethereum import NotAnAddress, checksummed
+from libs.nesting import shallow
 from services.score.model.imports import MAX_SCORE, BadLine, Line, ScoreFormat
 
 MAX_LINE_BYTES: Final = 4096
@@ -116,8 +117,8 @@ def _cells(text: str) -> list[str]:
 
 def _read_json(text: str) -> Fields:
     try:
-        found = json.loads(text, parse_float=_fraction, parse_constant=_fraction, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        found = json.loads(shallow(text), parse_float=_fraction, parse_constant=_fraction, object_pairs_hook=_once)
+    except ValueError:
         raise _Bad("JSON_INVALID") from None
     if not isinstance(found, dict):
         raise _Bad("JSON_NOT_AN_OBJECT")
