@@ -26,7 +26,7 @@ down: ## end what `make up` started
 	if test -x $(PY); then exec $(PY) -m deploy.local down; else echo "The stack was not up." >&2; fi
 
 test: setup ## run every test
-	exec $(PY) -m pytest -n 2 --dist loadfile
+	exec $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 nightly: setup ## the same properties at full size
 	HYPOTHESIS_PROFILE=nightly exec $(PY) -m pytest -m "nightly or not nightly"
