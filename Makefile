@@ -10,13 +10,13 @@ FIND_PYTHON = for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12
 	test -z "$(PYTHON)" || break; done
 
 help: ## this list
-	grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | while IFS='	' read -r name what; do printf '  make %-9s %s\n' "$$name" "$$what"; done
+	grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | while IFS='	' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
 setup: ## make .venv, install the pinned packages, make the stubs
 	$(FIND_PYTHON); test -n "$$python" || { echo "Python 3.11 or newer is needed and none was found: install one, or name it, for example: make PYTHON=/usr/bin/python3.12 run" >&2; exit 1; }; \
 	exec "$$python" -m deploy.local.setup
 
-run: setup ## start everything, play the demo economy, stay up until Ctrl-C
+run: setup ## start everything, play the demo economy, stay up until Ctrl-C; BROKER=kafka on Apache Kafka (Java, Maven)
 	exec $(PY) -m deploy.local run
 
 up: setup ## start everything in the background and print its addresses as one JSON line
@@ -27,6 +27,9 @@ down: ## end what `make up` started
 
 test: setup ## run every test
 	exec $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+
+test-kafka: setup ## run every test that touches the broker on Apache Kafka (needs Java 17 and Maven, fetches 45 MB once)
+	BROKER=kafka exec $(PY) -m pytest -n 2 --dist loadfile -m broker -rs
 
 nightly: setup ## the same properties at full size
 	HYPOTHESIS_PROFILE=nightly exec $(PY) -m pytest -m "nightly or not nightly"
@@ -65,4 +68,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test nightly audit backup restore bench check lint types layers protos unused clean
+.PHONY: help setup run up down test test-kafka nightly audit backup restore bench check lint types layers protos unused clean

@@ -12,6 +12,7 @@ import pytest
 from deploy.local import postgres, servers, stubs
 from deploy.local.ports import LOOPBACK
 from deploy.local.processes import Spec
+from tests.support import brokers
 from tests.support.brokers import Broker
 from tests.support.databases import Databases
 from tests.support.eventually import eventually as poll
@@ -90,12 +91,25 @@ def redis_url(redis_server: int) -> str:
     return f"redis://{LOOPBACK}:{redis_server}/0"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks whatever stands on a broker, so that no such test is forgotten by `make test-kafka`."""
+    for item in items:
+        if brokers.FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("broker")
+
+
 @pytest.fixture(scope="session")
-def kafka_bootstrap(scratch: Path) -> Iterator[str]:
+def shared_broker(scratch: Path) -> Iterator[Broker]:
+    broker = Broker(scratch / "shared")
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def kafka_bootstrap(shared_broker: Broker) -> str:
     """The address of a broker that all tests share: name topics apart."""
-    process, port = servers.start_anywhere(lambda port: servers.tansu(scratch / "kafka", port), scratch / "kafka.log")
-    yield f"{LOOPBACK}:{port}"
-    process.stop()
+    return shared_broker.bootstrap
 
 
 @pytest.fixture
@@ -115,6 +129,7 @@ def eventually() -> Callable[..., Awaitable[object]]:
 @pytest.fixture(scope="module")
 def stack(scratch: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The whole stack, for one module of tests."""
+    brokers.require()
     running = Stack(scratch / request.module.__name__)
     yield running
     running.clean()

@@ -112,7 +112,7 @@ def serve(state: State) -> None:
     stop_on_signals()
     supervisor = None
     try:
-        ports = parse_base(os.environ.get("PORT_BASE") or "8000")
+        ports = parse_base(os.environ.get("PORT_BASE") or "8000", os.environ.get("REPLICAS") or "1")
         state.end_leftovers()
         rotate(state)
         supervisor = Supervisor(state, ports, say=lambda doing: state.record("starting", doing=doing))

@@ -1,6 +1,7 @@
 """Which ports the stack uses, which are free, and who holds the others."""
 
 import contextlib
+import itertools
 import random
 import socket
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from deploy.local.trouble import Trouble
 LOOPBACK = "127.0.0.1"
 SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
 PROBES_OFFSET, METRICS_OFFSET = 20, 40
+REPLICA_OFFSET = 50
+REPLICAS_MAX = 2
 SPAN = 100
 LOWEST, HIGHEST = 1024, 65_535 - SPAN
 # Below the range that kernels hand out for outgoing connections, so that nothing takes a port between choice and use.
@@ -24,14 +27,21 @@ class Ports:
 
     base: int = 8000
 
-    def service(self, name: str) -> int:
-        return self.base + 1 + SERVICES.index(name)
+    replicas: int = 1
 
-    def probes(self, name: str) -> int:
-        return self.service(name) + PROBES_OFFSET
+    def service(self, name: str, replica: int = 0) -> int:
+        return self.base + 1 + SERVICES.index(name) + REPLICA_OFFSET * replica
 
-    def metrics(self, name: str) -> int:
-        return self.service(name) + METRICS_OFFSET
+    def probes(self, name: str, replica: int = 0) -> int:
+        return self.service(name, replica) + PROBES_OFFSET
+
+    def metrics(self, name: str, replica: int = 0) -> int:
+        return self.service(name, replica) + METRICS_OFFSET
+
+    def address(self, name: str) -> str:
+        """Where a service answers: every replica, as a headless service's name would be resolved."""
+        each = [f"{LOOPBACK}:{self.service(name, replica)}" for replica in range(self.replicas)]
+        return each[0] if len(each) == 1 else f"ipv4:{','.join(each)}"
 
     @property
     def postgres(self) -> int:
@@ -46,6 +56,11 @@ class Ports:
         return self.base + 34
 
     @property
+    def kafka_controller(self) -> int:
+        """Where Apache Kafka's nodes agree; other brokers have no such port."""
+        return self.base + 36
+
+    @property
     def provider(self) -> int:
         return self.base + 35
 
@@ -54,26 +69,52 @@ class Ports:
         return self.base + 46
 
     @property
+    def second_gateway(self) -> int:
+        return self.base + 81
+
+    @property
+    def second_gateway_metrics(self) -> int:
+        return self.base + 96
+
+    @property
     def gateway(self) -> int:
         return self.base + 80
 
     def named(self) -> dict[str, int]:
         """What each port is for → its number."""
-        servers = {"postgres": self.postgres, "redis": self.redis, "kafka": self.kafka, "provider": self.provider}
-        gateway = {"gateway": self.gateway, "gateway metrics": self.gateway_metrics}
-        services = {name: self.service(name) for name in SERVICES}
-        probes = {f"{name} probes": self.probes(name) for name in SERVICES}
-        metrics = {f"{name} metrics": self.metrics(name) for name in SERVICES}
-        return servers | services | probes | metrics | gateway
+        found = {
+            "postgres": self.postgres,
+            "redis": self.redis,
+            "kafka": self.kafka,
+            "kafka's controller": self.kafka_controller,
+            "provider": self.provider,
+            "gateway": self.gateway,
+            "gateway metrics": self.gateway_metrics,
+        }
+        if self.replicas > 1:
+            found |= {"gateway-2": self.second_gateway, "gateway-2 metrics": self.second_gateway_metrics}
+        for service, replica in itertools.product(SERVICES, range(self.replicas)):
+            name = replica_name(service, replica)
+            found[name] = self.service(service, replica)
+            found[f"{name} probes"] = self.probes(service, replica)
+            found[f"{name} metrics"] = self.metrics(service, replica)
+        return found
 
 
-def parse_base(text: str) -> Ports:
-    """PORT_BASE as the person gave it; raises Trouble when it cannot be one."""
+def replica_name(name: str, replica: int) -> str:
+    """What a replica's process is called: referral, referral-2."""
+    return f"{name}-{replica + 1}" if replica else name
+
+
+def parse_base(text: str, replicas: str = "1") -> Ports:
+    """PORT_BASE and REPLICAS as the person gave them; raises Trouble when they cannot be that."""
     if not (text.isascii() and text.isdigit() and LOWEST <= int(text) <= HIGHEST):
         raise Trouble(
             f"PORT_BASE={text} is no port between {LOWEST} and {HIGHEST}: choose, for example, PORT_BASE=9000."
         )
-    return Ports(int(text))
+    if replicas not in {str(each) for each in range(1, REPLICAS_MAX + 1)}:
+        raise Trouble(f"REPLICAS={replicas} cannot be: one machine runs one of each service, or two.")
+    return Ports(int(text), int(replicas))
 
 
 def is_free(port: int) -> bool:
@@ -119,10 +160,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def free_ports() -> Ports:
+def free_ports(replicas: int = 1) -> Ports:
     """A base whose whole span is free."""
     for base in random.sample(FREE_BASES, len(FREE_BASES)):
-        ports = Ports(base)
+        ports = Ports(base, replicas)
         if all(map(is_free, ports.named().values())):
             return ports
     raise Trouble("No free range of ports is left on this machine: stop what holds them.")

@@ -10,9 +10,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local import database
+from deploy.local import brokers, database
 from deploy.local.nowpayments.merchant import EMAIL, derived
-from deploy.local.ports import LOOPBACK, SERVICES, Ports, answers
+from deploy.local.ports import LOOPBACK, SERVICES, Ports, answers, replica_name
 from deploy.local.processes import Spec
 from deploy.local.state import SECRETS, role_password
 
@@ -25,6 +25,7 @@ class Surroundings:
     ports: Ports
     clock: Path
     secrets: Mapping[str, str]
+    broker: str = brokers.KINDS[0]
 
     def environment(self) -> dict[str, str]:
         ports = self.ports
@@ -33,9 +34,9 @@ class Surroundings:
             "TEST_MODE": "1",
             "DEV_CLOCK_FILE": str(self.clock),
             "KAFKA_BOOTSTRAP": f"{LOOPBACK}:{ports.kafka}",
-            "KAFKA_IDEMPOTENT": "0",
+            "KAFKA_IDEMPOTENT": "1" if brokers.is_idempotent(self.broker) else "0",
             "REDIS_URL": f"redis://{LOOPBACK}:{ports.redis}/0",
-            **{f"{name.upper()}_ADDRESS": f"{LOOPBACK}:{ports.service(name)}" for name in SERVICES},
+            **{f"{name.upper()}_ADDRESS": ports.address(name) for name in SERVICES},
             "NOWPAYMENTS_URL": f"http://{LOOPBACK}:{ports.provider}/v1",
             "NOWPAYMENTS_EMAIL": EMAIL,
             "NOWPAYMENTS_PASSWORD": derived(self.secrets["nowpayments_api_key"], "password"),
@@ -60,7 +61,7 @@ class Surroundings:
         ports = self.ports
         return {
             "gateway": f"http://{LOOPBACK}:{ports.gateway}",
-            **{name: f"{LOOPBACK}:{ports.service(name)}" for name in SERVICES},
+            **{name: ports.address(name) for name in SERVICES},
             "postgres": postgres_dsn,
             "redis": f"redis://{LOOPBACK}:{ports.redis}/0",
             "kafka": f"{LOOPBACK}:{ports.kafka}",
@@ -72,24 +73,27 @@ class Surroundings:
 VARIABLE_OF = {name: name.upper() for name in SECRETS} | {"jwt_secret": "JWT_HS256_SECRET"}
 
 
-def service(name: str, around: Surroundings) -> Spec:
-    """One of the five gRPC services."""
+def service(name: str, around: Surroundings, replica: int = 0) -> Spec:
+    """A replica of one of the five gRPC services."""
     ports = around.ports
     password = role_password(around.secrets["postgres_password"], name)
     own = {
         "POSTGRES_DSN": f"postgresql://{name}:{password}@{LOOPBACK}:{ports.postgres}/{database.NAME}",
-        "GRPC_LISTEN": f"{LOOPBACK}:{ports.service(name)}",
-        "PROBES_LISTEN": f"{LOOPBACK}:{ports.probes(name)}",
-        "METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(name)}",
+        "GRPC_LISTEN": f"{LOOPBACK}:{ports.service(name, replica)}",
+        "PROBES_LISTEN": f"{LOOPBACK}:{ports.probes(name, replica)}",
+        "METRICS_LISTEN": f"{LOOPBACK}:{ports.metrics(name, replica)}",
     }
-    module = f"services.{name}"
-    return _python(name, module, around, own, lambda: is_serving(ports.probes(name)))
+    module, probes = f"services.{name}", ports.probes(name, replica)
+    return _python(replica_name(name, replica), module, around, own, lambda: is_serving(probes))
 
 
-def gateway(around: Surroundings) -> Spec:
+def gateway(around: Surroundings, replica: int = 0) -> Spec:
     ports = around.ports
-    own = {"GATEWAY_LISTEN": f"{LOOPBACK}:{ports.gateway}", "METRICS_LISTEN": f"{LOOPBACK}:{ports.gateway_metrics}"}
-    return _python("gateway", "gateway", around, own, lambda: is_ok(ports.gateway, "/readyz"))
+    port, metrics = ports.gateway, ports.gateway_metrics
+    if replica:
+        port, metrics = ports.second_gateway, ports.second_gateway_metrics
+    own = {"GATEWAY_LISTEN": f"{LOOPBACK}:{port}", "METRICS_LISTEN": f"{LOOPBACK}:{metrics}"}
+    return _python(replica_name("gateway", replica), "gateway", around, own, lambda: is_ok(port, "/readyz"))
 
 
 def provider(around: Surroundings) -> Spec:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from deploy.local import database, postgres, servers, services
+from deploy.local import brokers, database, postgres, servers, services
 from deploy.local.ports import SERVICES, Ports, require_free
 from deploy.local.postgres import Cluster
 from deploy.local.processes import Process, Spec
@@ -80,7 +80,7 @@ class Supervisor:
         self._say = say
         self._groups: list[list[Kept]] = []
         self._secrets = state.secrets()
-        self.around = Surroundings(PROJECT, ports, state.clock, self._secrets)
+        self.around = Surroundings(PROJECT, ports, state.clock, self._secrets, brokers.chosen())
         self._cluster = Cluster(state.postgres_directory(), ports.postgres, self._secrets["postgres_password"])
 
     def line(self) -> dict[str, object]:
@@ -96,13 +96,14 @@ class Supervisor:
         self._start_group(
             self._cluster.prepare(),
             servers.valkey(directory / "redis", ports.redis),
-            servers.tansu(directory / "kafka", ports.kafka),
+            brokers.server(self.around.broker, directory / "kafka", ports.kafka, ports.kafka_controller),
             services.provider(self.around),
         )
         database.prepare(self._cluster.dsn(), self._secrets["postgres_password"])
         self._say(f"starting {', '.join(SERVICES)} and the gateway")
-        self._start_group(*(services.service(name, self.around) for name in SERVICES))
-        self._start_group(services.gateway(self.around))
+        replicas = range(ports.replicas)
+        self._start_group(*(services.service(name, self.around, each) for name in SERVICES for each in replicas))
+        self._start_group(*(services.gateway(self.around, each) for each in replicas))
 
     def _start_group(self, *specs: Spec) -> None:
         group: list[Kept] = []

@@ -1,23 +1,12 @@
-"""What we ask of a broker, asked of each: the one from a wheel, and one that KAFKA_UNDER_TEST names (host:port)."""
+"""What we ask of a broker, asked of each: the one from a wheel (`make test`) and Apache Kafka (`make test-kafka`)."""
 
-import os
 import uuid
 
-import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from libs.kafka import Publisher
 from libs.outbox import Record, Topic
-
-
-@pytest.fixture(params=["wheel", "other"])
-def bootstrap(request: pytest.FixtureRequest, kafka_bootstrap: str) -> str:
-    if request.param == "wheel":
-        return kafka_bootstrap
-    other = os.environ.get("KAFKA_UNDER_TEST", "")
-    if not other:
-        pytest.skip("no other broker: set KAFKA_UNDER_TEST=host:port to ask one")
-    return other
+from tests.support.brokers import Broker
 
 
 async def read(bootstrap: str, topic: Topic, partition: int, count: int) -> list[bytes]:
@@ -34,9 +23,9 @@ async def read(bootstrap: str, topic: Topic, partition: int, count: int) -> list
         await consumer.stop()
 
 
-async def test_a_partition_keeps_the_order_of_what_was_acknowledged(bootstrap: str) -> None:
+async def test_a_partition_keeps_the_order_of_what_was_acknowledged(shared_broker: Broker) -> None:
     topic = Topic(f"contract.{uuid.uuid4()}", 4)
-    publisher = Publisher(bootstrap, idempotent=False)
+    publisher = Publisher(shared_broker.bootstrap, idempotent=shared_broker.idempotent)
     try:
         for start in range(0, 200, 50):
             await publisher.publish(
@@ -46,15 +35,15 @@ async def test_a_partition_keeps_the_order_of_what_was_acknowledged(bootstrap: s
         await publisher.close()
     for partition in range(4):
         expected = [str(number).encode() for number in range(partition, 200, 4)]
-        assert await read(bootstrap, topic, partition, len(expected)) == expected
+        assert await read(shared_broker.bootstrap, topic, partition, len(expected)) == expected
 
 
-async def test_a_topic_is_made_with_its_partitions_and_can_be_asked_for_again(bootstrap: str) -> None:
+async def test_a_topic_is_made_with_its_partitions_and_can_be_asked_for_again(shared_broker: Broker) -> None:
     topic = Topic(f"contract.{uuid.uuid4()}", 3)
     for _ in range(2):
-        publisher = Publisher(bootstrap, idempotent=False)
+        publisher = Publisher(shared_broker.bootstrap, idempotent=shared_broker.idempotent)
         try:
             await publisher.publish([Record(topic, 2, b"key", b"value")])
         finally:
             await publisher.close()
-    assert await read(bootstrap, topic, 2, 2) == [b"value", b"value"]
+    assert await read(shared_broker.bootstrap, topic, 2, 2) == [b"value", b"value"]

@@ -35,7 +35,7 @@ def logs() -> Iterator[list[MutableMapping[str, Any]]]:
 
 @pytest.fixture
 async def publisher(fresh_broker: Broker) -> AsyncIterator[Publisher]:
-    made = Publisher(fresh_broker.bootstrap, idempotent=False)
+    made = Publisher(fresh_broker.bootstrap, idempotent=fresh_broker.idempotent)
     yield made
     await made.close()
 

@@ -17,13 +17,17 @@ from deploy.local.state import PROJECT, State
 class Stack:
     """A running stack. Its processes may be killed: like in a cluster, whoever dies is started again."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, replicas: int = 1) -> None:
         self.directory = directory
-        self.ports = free_ports()
+        self.ports = free_ports(replicas)
         self._state = State(directory)
         self._state.make()
         self.secrets = self._state.secrets()
-        self.environment = os.environ | {"LOCAL_STATE_DIR": str(directory), "PORT_BASE": str(self.ports.base)}
+        self.environment = os.environ | {
+            "LOCAL_STATE_DIR": str(directory),
+            "PORT_BASE": str(self.ports.base),
+            "REPLICAS": str(replicas),
+        }
         self.start()
 
     def start(self) -> None:
