@@ -12,6 +12,7 @@ from libs.postgres import Connection
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import events_pb2
 from services.referral import metrics
+from services.referral.commands import flags
 from services.referral.model.bonuses import Bonus, BonusState, Budget
 from services.referral.rules import bonuses as rules
 from services.referral.store import bonuses
@@ -33,6 +34,8 @@ async def change(connection: Connection, bonus: Bonus, changed: Bonus) -> Bonus:
     has_budget_now = bonus.budget is Budget.ASKED and changed.budget is Budget.RESERVED
     if changed.state is not bonus.state or has_budget_now:
         await _tell(connection, changed)
+    if changed.reason in rules.REVERSING:
+        await flags.tell(connection, changed.referee_ref, changed.changed_at)
     return changed
 
 

@@ -11,7 +11,7 @@ from libs.refusals import Refusal
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import admin_pb2 as pb
 from services.referral import metrics
-from services.referral.commands import audit, cases, standings
+from services.referral.commands import audit, cases, flags, standings
 from services.referral.commands import bonuses as moves
 from services.referral.model import Standing
 from services.referral.model.bonuses import Bonus
@@ -178,6 +178,7 @@ async def _apply(connection: Connection, case: Case, bonus: Bonus | None, decisi
             await moves.change(connection, bonus, bonus_rules.denied(bonus, DENIED, now))
     elif case.finding.subject is Subject.REGISTRATION:
         await risk.set_verdict(connection, referee_ref, RiskVerdict.CLEARED)
+    await flags.tell(connection, referee_ref, now)
     # Another case of the same referee may be open: the last one cleared lets the bonus go.
     waits = bonus is not None and decision.cleared and rules.waits_for_review(bonus)
     if bonus is not None and waits and not await review.open_subjects(connection, referee_ref):

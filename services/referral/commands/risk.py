@@ -7,7 +7,7 @@ from libs.clock import Clock
 from libs.postgres import Connection, Postgres, retried
 from libs.refusals import Unavailable
 from services.referral import metrics
-from services.referral.commands import cases, standings
+from services.referral.commands import cases, flags, standings
 from services.referral.model import Kind, Registration
 from services.referral.model.risk import Assessment, Client, Key, Score, Signal, Stage, WeightsState
 from services.referral.rules import review as review_rules
@@ -49,6 +49,7 @@ async def assess(connection: Connection, registration: Registration, stage: Stag
         raise RiskWeightsMissing
     exempt = await exemptions.any_of(connection, [registration.referee_ref, registration.referrer_ref], now)
     verdict = await risk.save_assessment(connection, registration, stage, decided, now, exempt=exempt)
+    await flags.tell(connection, registration.referee_ref, now)
     metrics.SCORES.labels(stage, str(decided.flagged).lower()).inc()
     return Assessment(registration.referee_ref, registration.referrer_ref, decided, verdict, exempt)
 

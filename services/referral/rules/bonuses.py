@@ -26,6 +26,9 @@ from services.referral.model.bonuses import (
 SETTLES_AFTER: Final = timedelta(seconds=30)
 """A call to distribution that nobody waits for any more has ended by then."""
 
+REVERSING: Final = frozenset({DenialReason.REFUNDED, DenialReason.REFERRER_FORFEITED})
+"""A bonus denied for one of these takes its referral back too; a cap or an empty budget does not."""
+
 _ID = re.compile(r"[ -~]{1,128}")
 
 
