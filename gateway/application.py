@@ -20,7 +20,7 @@ from gateway.limiter import Limiter, Quota, open_redis
 from gateway.listener import Listener, Patience
 from gateway.readiness import Dependencies, serving
 from gateway.room import Room, Services, TestMode
-from gateway.route import Limited, Route
+from gateway.route import CLOSED, Limited, Route
 from gateway.routes import routes
 from gateway.settings import Settings
 from gateway.tokens import Minter, Policy, Tokens
@@ -29,8 +29,6 @@ from libs.clock import MovableClock, SystemClock
 from libs.settings import Misconfigured
 
 SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
-CLOSED = frozenset({Limited.REGISTER})
-"""Calls that are refused while they cannot be counted."""
 
 
 class Gateway:
@@ -101,8 +99,10 @@ class Gateway:
         except ValueError:
             raise Misconfigured("REDIS_URL is not an address of a Redis.") from None
         self._closing.push_async_callback(redis.aclose)
+        account = Quota("account", "account", settings.account_calls_per_minute)
         quotas = {
-            Limited.STANDARD: (Quota("account", "account", settings.account_calls_per_minute),),
+            Limited.STANDARD: (account,),
+            Limited.PAYOUT: (account,),
             Limited.REGISTER: (
                 Quota("register", "account", settings.register_calls_per_minute),
                 Quota("register-address", "address", settings.register_calls_per_minute_and_address),

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.problems import CONTENT_TYPE
-from gateway.route import Access, Limited, Raw, Route, Scope
+from gateway.route import CLOSED, Access, Limited, Raw, Route, Scope
 from gateway.schemas.problem import ProblemDocument
 
 VERSION: Final = "1.0.0"
@@ -85,7 +85,7 @@ def statuses(route: Route) -> dict[HTTPStatus, tuple[str, ...]]:
         may(HTTPStatus.FORBIDDEN, "SCOPE_MISSING")
     if route.limited is not Limited.NOT:
         may(HTTPStatus.TOO_MANY_REQUESTS, "RATE_LIMITED")
-    if route.limited is Limited.REGISTER:
+    if route.limited in CLOSED:
         may(HTTPStatus.SERVICE_UNAVAILABLE, "LIMITS_UNAVAILABLE")
     if route.upstream:
         may(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "STORE_UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")

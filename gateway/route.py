@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -36,6 +36,11 @@ class Limited(Enum):
     NOT = "not limited"
     STANDARD = "per account; where calls cannot be counted they go on"
     REGISTER = "per account and per address; where calls cannot be counted they are refused"
+    PAYOUT = "per account, with all its other calls; where calls cannot be counted they are refused"
+
+
+CLOSED: Final = frozenset({Limited.REGISTER, Limited.PAYOUT})
+"""Calls that are refused while they cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One service for operators, told as routes: each says its path and the call that it is, and no more."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
@@ -37,7 +37,7 @@ class Area:
     def get(self, path: str, rpc: str, *, needed: Collection[str] = ()) -> Route:
         """A look. The call's fields are names in the path, or query parameters; `needed` ones may not be left out."""
         call = self.service.methods_by_name[rpc]
-        named, rest = _divided(path, call.input_type, ())
+        named, rest = divided(path, call.input_type, ())
         query = shapes.query(rpc + "Query", call.input_type, rest, needed) if rest else None
         return self._route("GET", path, call, named, query=query)
 
@@ -53,7 +53,7 @@ class Area:
 
     def _post(self, method: Any, right: str, path: str, rpc: str, optional: Collection[str]) -> Route:
         call = self.service.methods_by_name[rpc]
-        named, rest = _divided(path, call.input_type, OURS)
+        named, rest = divided(path, call.input_type, OURS)
         body = shapes.body(rpc, call.input_type, rest, optional)
         return self._route(method, path, call, named, right=right, body=body)
 
@@ -67,7 +67,7 @@ class Area:
         right: str = "read",
         **shape: Any,
     ) -> Route:
-        whole = _told(call.output_type)
+        whole = told(call.output_type)
         return Route(
             method=method,
             path=PREFIX + path,
@@ -76,18 +76,24 @@ class Area:
             tag=self.tag,
             access=Scope(f"admin:{self.name}:{right}"),
             limited=Limited.STANDARD,
-            handler=partial(_handle, self.stub, call, whole),
+            handler=partial(handle, self.stub, call, whole, sign=sign if method != "GET" else None),
             path_fields=shapes.path(call.name + "Path", call.input_type, named) if named else None,
             idempotent=right == "write",
-            answers={HTTPStatus.OK: "application/json" if whole == "document" else _shape(call.output_type, whole)},
+            answers=answers(call, whole),
             problems={status: tuple(codes.split()) for status, codes in self.problems.items()},
             **shape,
         )
 
 
-async def _handle(stub: str, call: MethodDescriptor, whole: str, asked: Call[Any, Any]) -> Reply | Answer:
+Sign = Callable[[Any, Call[Any, Any]], None]
+
+
+async def handle(
+    stub: str, call: MethodDescriptor, whole: str, asked: Call[Any, Any], *, sign: Sign | None
+) -> Reply | Answer:
+    """Hand a request on as a call, and its answer back; `whole` is the one field that is all of the answer."""
     message: Any = packed(call.input_type, asked.path, asked.query, asked.body)
-    if asked.body is not None:
+    if sign is not None:
         sign(message, asked)
     answer = await getattr(getattr(asked.room.services, stub), call.name)(message)
     if whole == "document":
@@ -104,7 +110,15 @@ def sign(message: Any, call: Call[Any, Any]) -> None:
         message.request_id = call.request_id
 
 
-def _told(output: Descriptor) -> str:
+def answers(call: MethodDescriptor, whole: str) -> Mapping[HTTPStatus, type[Reply] | str]:
+    """What a call answers with."""
+    if whole == "document":
+        return {HTTPStatus.OK: "application/json"}
+    output = call.output_type
+    return {HTTPStatus.OK: shapes.reply(output.fields_by_name[whole].message_type if whole else output)}
+
+
+def told(output: Descriptor) -> str:
     """The one field that is the whole answer; empty where there are more."""
     if len(output.fields) > 1 or output.fields[0].is_repeated:
         return ""
@@ -113,11 +127,7 @@ def _told(output: Descriptor) -> str:
     return str(only.name) if is_message or only.name == "document" else ""
 
 
-def _shape(output: Descriptor, whole: str) -> type[Reply]:
-    return shapes.reply(output.fields_by_name[whole].message_type if whole else output)
-
-
-def _divided(path: str, kind: Descriptor, ours: Collection[str]) -> tuple[list[FieldDescriptor], list[FieldDescriptor]]:
+def divided(path: str, kind: Descriptor, ours: Collection[str]) -> tuple[list[FieldDescriptor], list[FieldDescriptor]]:
     """The fields that are names in the path, and the others; KeyError for a name that is no field."""
     names = _NAMES.findall(path)
     named = [kind.fields_by_name[name] for name in names]

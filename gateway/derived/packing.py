@@ -9,6 +9,8 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from gateway.derived.shapes import TIMESTAMP, reply, words
+from gateway.problems import BodyInvalid
+from gateway.schemas.problem import FieldProblem
 from gateway.schemas.wire import Reply
 from libs.timestamps import to_datetime, to_timestamp
 
@@ -31,6 +33,9 @@ def unpacked(message: Message) -> Reply:
 def _put(message: Message, field: FieldDescriptor, value: Any) -> None:
     if value is None:
         return
+    # Of alternatives the last one given would win in silence.
+    if field.containing_oneof is not None and message.WhichOneof(field.containing_oneof.name):
+        raise BodyInvalid(errors=(FieldProblem(pointer=f"#/{field.name}", detail="An alternative is given as well."),))
     if field.is_repeated:
         getattr(message, field.name).extend(_into(field, each) for each in value)
     elif field.message_type is not None:
@@ -61,7 +66,7 @@ def _got(message: Message, field: Any) -> Any:
 
 
 def _is_absent(message: Message, field: Any) -> bool:
-    if field.message_type is not None and field.message_type.full_name == TIMESTAMP:
+    if field.message_type is not None:
         return not message.HasField(field.name)
     return field.name == "next_page_token" and not getattr(message, field.name)
 

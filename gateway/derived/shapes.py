@@ -22,6 +22,7 @@ TIMESTAMP: Final = Timestamp.DESCRIPTOR.full_name
 
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", description="Hexadecimal.")]
 Segment = Annotated[str, Meta(min_length=1, max_length=256)]
+Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
 
 _INTEGERS: Final = {FieldDescriptor.TYPE_INT32: MAX_INT32, FieldDescriptor.TYPE_INT64: MAX_INT64}
 
@@ -56,7 +57,7 @@ def query(
 
 def path(name: str, message: Descriptor, fields: Iterable[FieldDescriptor]) -> type[Request]:
     """The names in a path."""
-    kinds = ((each.name, _described(each, _number(each, 1) if each.type in _INTEGERS else Segment)) for each in fields)
+    kinds = ((each.name, _described(each, _segment(each))) for each in fields)
     return _struct(name, Request, kinds, message)
 
 
@@ -71,7 +72,7 @@ def _struct(name: str, base: type, fields: Iterable[Any], message: Descriptor) -
     # Required members come first: whoever calls by position is nobody.
     ordered = sorted(fields, key=len)
     described = {"__doc__": said(message) or name}
-    made: type[Any] = defstruct(f"Admin{name}", ordered, bases=(base,), module=__name__, namespace=described)
+    made: type[Any] = defstruct(name, ordered, bases=(base,), module=__name__, namespace=described)
     return made
 
 
@@ -98,7 +99,8 @@ def _asked(field: FieldDescriptor) -> Any:
 def _outgoing(field: FieldDescriptor) -> Any:
     kind: Any
     if field.message_type is not None:
-        kind = Instant | None if _is_timestamp(field) else reply(field.message_type)
+        kind = Instant if _is_timestamp(field) else reply(field.message_type)
+        kind = kind if field.is_repeated else kind | None
     elif field.type in _INTEGERS:
         kind = Micro if field.name.endswith("_micro") else int
     elif field.type == FieldDescriptor.TYPE_STRING:
@@ -114,6 +116,13 @@ def _common(field: FieldDescriptor) -> Any:
     if field.enum_type is not None:
         return Literal[tuple(words(field.enum_type).values())]
     return {FieldDescriptor.TYPE_BOOL: bool, FieldDescriptor.TYPE_BYTES: Hex}[field.type]
+
+
+def _segment(field: FieldDescriptor) -> Any:
+    # A UUID is known by its shape, so that no word beside it in the path can be taken for one.
+    if field.type in _INTEGERS:
+        return _number(field, 1)
+    return Uuid if said(field).startswith("UUID") else Segment
 
 
 def _number(field: FieldDescriptor, least: int) -> Any:

@@ -1,12 +1,13 @@
 """Every route there is. A route that is not declared here does not exist."""
 
 from gateway.route import Route
-from gateway.routes import boards, creators, development, operations, operators, pages, referrals, webhooks
+from gateway.routes import boards, creators, development, operations, operators, pages, payouts, referrals, webhooks
 
 PRODUCT: tuple[Route, ...] = (
     *referrals.ROUTES,
     *boards.ROUTES,
     *creators.ROUTES,
+    *payouts.ROUTES,
     *operators.ROUTES,
     *webhooks.ROUTES,
     *operations.ROUTES,

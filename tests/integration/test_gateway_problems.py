@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -205,9 +206,7 @@ async def test_an_answer_says_how_it_may_be_used(client: Client) -> None:
     assert "Python" not in answer.headers["Server"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/referrals", "/api/referrals/code/", "/dev", "/metrics", "/%00", "//"]
-)
+@pytest.mark.parametrize("path", ["/api", "/api/referrals", "/api/referrals/code/", "/dev", "/metrics", "/%00", "//"])
 async def test_an_unknown_path_is_a_404(client: Client, path: str) -> None:
     answer = await client.call("GET", path)
     assert (answer.status, answer.code) == (404, "ROUTE_UNKNOWN")
@@ -227,8 +226,9 @@ async def test_a_head_request_has_no_body(client: Client) -> None:
 
 async def test_every_declared_route_answers_and_needs_what_it_says(client: Client) -> None:
     for route in routes(test_mode=True):
-        answer = await client.call(route.method, route.path)
-        assert answer.status not in {404, 405}
+        answer = await client.call(route.method, re.sub(r"{\w+}", "1", route.path))
+        assert answer.status != 405
+        assert answer.status != 404 or answer.code == "ASSET_UNKNOWN"
         assert (answer.status == 401) == (
             route.access.__class__.__name__ == "Scope" or route.access.name == "ANY_TOKEN"
         )

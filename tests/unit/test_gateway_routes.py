@@ -9,7 +9,7 @@ import pytest
 
 from gateway import docs, openapi
 from gateway.limiter import Quota, Standing, fields
-from gateway.route import Access, Limited, Raw, Route, Scope
+from gateway.route import CLOSED, Access, Limited, Raw, Route, Scope
 from gateway.routes import PRODUCT, TEST_MODE, routes
 from gateway.schemas.wire import Reply, Request
 
@@ -51,7 +51,8 @@ def test_only_probes_documents_pages_and_signed_callbacks_are_public() -> None:
 
 def test_creator_routes_need_the_creator_scope() -> None:
     for route in PRODUCT:
-        assert not route.path.startswith("/api/creator/") or route.access == Scope("creator")
+        own = route.path.startswith(("/api/creator/", "/api/payouts/", "/api/wallets", "/api/score/rewards"))
+        assert not own or route.access == Scope("creator")
         assert not route.path.startswith("/api/admin/") or (
             isinstance(route.access, Scope) and route.access.name.startswith("admin:")
         )
@@ -60,6 +61,13 @@ def test_creator_routes_need_the_creator_scope() -> None:
 def test_everything_with_an_account_is_limited_and_registrations_are_limited_closed() -> None:
     assert all(route.limited is not Limited.NOT for route in PRODUCT if route.access is not Access.PUBLIC)
     assert [route.name for route in PRODUCT if route.limited is Limited.REGISTER] == ["register"]
+    assert {route.name for route in PRODUCT if route.limited is Limited.PAYOUT} == {
+        "requestPayout",
+        "confirmPayout",
+        "cancelPayout",
+        "retryPayout",
+    }
+    assert {Limited.REGISTER, Limited.PAYOUT} == CLOSED
 
 
 def test_names_and_routes_are_unique() -> None:
