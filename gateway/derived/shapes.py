@@ -23,6 +23,10 @@ TIMESTAMP: Final = Timestamp.DESCRIPTOR.full_name
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", description="Hexadecimal.")]
 Segment = Annotated[str, Meta(min_length=1, max_length=256)]
 Uuid = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+Address = Annotated[str, Meta(pattern="^0x[0-9a-fA-F]{40}$")]
+
+_SHAPES: Final[dict[str, Any]] = {"UUID": Uuid, "EVM address": Address}
+"""Names in a path by how the protocol begins to speak of them."""
 
 _INTEGERS: Final = {FieldDescriptor.TYPE_INT32: MAX_INT32, FieldDescriptor.TYPE_INT64: MAX_INT64}
 
@@ -119,10 +123,10 @@ def _common(field: FieldDescriptor) -> Any:
 
 
 def _segment(field: FieldDescriptor) -> Any:
-    # A UUID is known by its shape, so that no word beside it in the path can be taken for one.
+    # What is known by its shape is bound to it, so that no word beside it in the path can be taken for one.
     if field.type in _INTEGERS:
         return _number(field, 1)
-    return Uuid if said(field).startswith("UUID") else Segment
+    return next((shape for start, shape in _SHAPES.items() if said(field).startswith(start)), Segment)
 
 
 def _number(field: FieldDescriptor, least: int) -> Any:

@@ -98,7 +98,7 @@ async function why(run) {
   return [
     head("Why this reward", "With the proof anybody can check offline that your part is in the published sum.", h("div", { class: "row" }, save, h("a", { class: "button", href: "#/wallets" }, "Back"))),
     card("In that run", async () => {
-      const found = await get(`${path}/explanation`);
+      const found = await get(path);
       return h("div", { class: "stack" },
         h("p", {}, h("span", { class: `tag ${found.outcome === "included" ? "good" : "warn"}` }, words(found.outcome)), " ", INCLUDED[found.outcome] ?? ""),
         found.reward && h("p", {}, "You got ", precise(found.reward.reward_micro), " of ", precise(found.reward.pool_micro), "."),

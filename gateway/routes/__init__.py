@@ -1,13 +1,29 @@
 """Every route there is. A route that is not declared here does not exist."""
 
 from gateway.route import Route
-from gateway.routes import boards, creators, development, operations, operators, pages, payouts, referrals, webhooks
+from gateway.routes import (
+    boards,
+    creators,
+    development,
+    earnings,
+    operations,
+    operators,
+    pages,
+    payouts,
+    referrals,
+    score,
+    wallets,
+    webhooks,
+)
 
 PRODUCT: tuple[Route, ...] = (
     *referrals.ROUTES,
     *boards.ROUTES,
     *creators.ROUTES,
+    *earnings.ROUTES,
     *payouts.ROUTES,
+    *wallets.ROUTES,
+    *score.ROUTES,
     *operators.ROUTES,
     *webhooks.ROUTES,
     *operations.ROUTES,

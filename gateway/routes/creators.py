@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from gateway.route import Call, Limited, Route, Scope
+from gateway.derived.own import CREATOR
+from gateway.route import Call, Limited, Route
 from gateway.routes.packing import instant, word
 from gateway.schemas.creators import Profile, SetProfile
 from gateway.schemas.referrals import BonusCount, ReferralStats
@@ -10,14 +11,22 @@ from gateway.schemas.wire import micro
 from protos.leaderboard.v1 import leaderboard_pb2
 from protos.referral.v1 import events_pb2, referral_pb2
 
-CREATOR = Scope("creator")
-
 
 async def set_profile(call: Call[SetProfile, None]) -> Profile:
     changed = await call.room.services.leaderboard.SetProfile(
         leaderboard_pb2.SetProfileRequest(account_id=call.caller.account_id, display_name=call.body.display_name or "")
     )
-    profile = changed.profile
+    return _profile(changed.profile)
+
+
+async def get_profile(call: Call[None, None]) -> Profile:
+    found = await call.room.services.leaderboard.GetProfile(
+        leaderboard_pb2.GetProfileRequest(account_id=call.caller.account_id)
+    )
+    return _profile(found.profile)
+
+
+def _profile(profile: leaderboard_pb2.Profile) -> Profile:
     return Profile(
         display_name=profile.display_name or None,
         pseudonym=profile.pseudonym,
@@ -58,7 +67,21 @@ ROUTES = (
         handler=set_profile,
         body=SetProfile,
         answers={HTTPStatus.OK: Profile},
-        problems={HTTPStatus.BAD_REQUEST: ("DISPLAY_NAME_INVALID", "DISPLAY_NAME_RESERVED")},
+        problems={
+            HTTPStatus.BAD_REQUEST: ("DISPLAY_NAME_INVALID", "DISPLAY_NAME_RESERVED"),
+            HTTPStatus.SERVICE_UNAVAILABLE: ("CREATOR_UNKNOWN",),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/api/creator/profile",
+        name="getProfile",
+        summary="What others see of the account.",
+        tag="Creator",
+        access=CREATOR,
+        limited=Limited.STANDARD,
+        handler=get_profile,
+        answers={HTTPStatus.OK: Profile},
     ),
     Route(
         method="GET",

@@ -2,11 +2,13 @@
 
 from http import HTTPStatus
 
+from gateway.derived.own import Own
 from gateway.route import Access, Answer, Call, Limited, Route
 from gateway.routes.packing import instant, word
 from gateway.schemas.referrals import Code, CreateCode, Register, Registered
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import referral_pb2 as pb
+from protos.referral.v1 import share_pb2
 
 
 async def create_code(call: Call[CreateCode, None]) -> Answer:
@@ -60,6 +62,8 @@ def _code(code: pb.ReferralCode) -> Code:
     )
 
 
+_SHARE = Own("Referrals", "share", share_pb2.DESCRIPTOR.services_by_name["ShareService"], access=Access.ANY_TOKEN)
+
 ROUTES = (
     Route(
         method="POST",
@@ -91,6 +95,9 @@ ROUTES = (
         handler=get_code,
         answers={HTTPStatus.OK: Code},
         problems={HTTPStatus.NOT_FOUND: ("NO_ACTIVE_CODE",)},
+    ),
+    _SHARE.get(
+        "/api/referrals/share", "GetShareCard", bad_request="CHANNEL_INVALID", not_found="NO_ACTIVE_CODE"
     ),
     Route(
         method="POST",

@@ -17,5 +17,5 @@ class Profile(Reply):
     """What others see of the account."""
 
     display_name: str | None
-    pseudonym: Annotated[str, Meta(description="What is shown where no name is.")]
+    pseudonym: Annotated[str, Meta(description="What is shown where no name is; empty for an account that is new.")]
     updated_at: Instant | None
