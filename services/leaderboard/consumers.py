@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import date
 from typing import Final
+from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -18,9 +19,10 @@ from protos.distribution.v1.events_pb2 import (
     EarningsChanged,
 )
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
-from protos.referral.v1.events_pb2 import AccountErased, Registration
+from protos.referral.v1.events_pb2 import AccountErased, Registration, RegistrationFlagged
 from services.leaderboard import metrics
-from services.leaderboard.commands import applying, erasing
+from services.leaderboard.commands import applying, erasing, registering
+from services.leaderboard.model import Flag, Referee
 from services.leaderboard.rules.tally import Tally
 
 _TAKEN_BACK: Final = frozenset({EARNINGS_CHANGE_CLAWED_BACK, EARNINGS_CHANGE_FORFEITED})
@@ -28,10 +30,16 @@ _TAKEN_BACK: Final = frozenset({EARNINGS_CHANGE_CLAWED_BACK, EARNINGS_CHANGE_FOR
 
 def subscriptions(
     referral: EventLogServiceStub, distribution: EventLogServiceStub
-) -> tuple[Subscription[Registration], Subscription[ChargesFinalized], Subscription[EarningsChanged]]:
-    """What leaderboard listens to, and whom it asks for what it missed."""
+) -> tuple[
+    Subscription[Registration],
+    Subscription[RegistrationFlagged],
+    Subscription[ChargesFinalized],
+    Subscription[EarningsChanged],
+]:
+    """What boards are made from, and whom leaderboard asks for what it missed."""
     return (
         Subscription(Registration, registrations, referral),
+        Subscription(RegistrationFlagged, flags, referral),
         Subscription(ChargesFinalized, charges, distribution),
         Subscription(EarningsChanged, changes, distribution),
     )
@@ -44,14 +52,28 @@ def erasures(referral: EventLogServiceStub) -> Subscription[AccountErased]:
 
 async def registrations(connection: Connection, events: Sequence[Received[Registration]]) -> None:
     """An organic registration counts for nobody."""
-    tally = Tally()
-    for event in events:
-        registration = event.message
-        if registration.referrer_ref:
-            at_us = _microseconds(registration.registered_at)
-            tally.refer(registration.referrer_ref, at_us, registration.account_ref, registration.channel)
-    await applying.apply(connection, tally)
+    came = [
+        Referee(
+            UUID(registration.account_ref),
+            UUID(registration.referrer_ref),
+            to_datetime(registration.registered_at),
+            registration.channel,
+        )
+        for registration in (event.message for event in events)
+        if registration.referrer_ref
+    ]
+    await registering.register(connection, came)
     metrics.APPLIED.labels("registration").inc(len(events))
+
+
+async def flags(connection: Connection, events: Sequence[Received[RegistrationFlagged]]) -> None:
+    """Of several of one registration the newest counts, wherever it stands."""
+    newest: dict[UUID, Flag] = {}
+    for told in (event.message for event in events):
+        flag = Flag(UUID(told.account_ref), told.flagged, told.revision)
+        newest[flag.referee_ref] = max(flag, newest.get(flag.referee_ref, flag), key=lambda each: each.revision)
+    await registering.flag(connection, newest)
+    metrics.APPLIED.labels("flag").inc(len(events))
 
 
 async def charges(connection: Connection, events: Sequence[Received[ChargesFinalized]]) -> None:

@@ -59,11 +59,20 @@ class OpenPart(NamedTuple):
 
 
 class Referee(NamedTuple):
-    """How somebody came; an empty channel is none."""
+    """Who came, by whom, when and how; an empty channel is none."""
 
     referee_ref: UUID
+    referrer_ref: UUID
+    registered_at: datetime
     channel: str
-    registered_on: date
+
+
+class Flag(NamedTuple):
+    """Whether a registration is not to count; of two the greater revision is right."""
+
+    referee_ref: UUID
+    flagged: bool
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)

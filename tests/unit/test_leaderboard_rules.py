@@ -333,10 +333,10 @@ def test_a_charge_rises_its_referrer_in_the_four_windows_of_its_own_time() -> No
 
 def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came_first() -> None:
     forth, back = Tally(), Tally()
-    instants = [microseconds(f"2026-03-02T0{hour}:00:00") for hour in (1, 2, 3)]
+    instants = [at(f"2026-03-02T0{hour}:00:00") for hour in (1, 2, 3)]
     for one, other in zip(instants, reversed(instants), strict=True):
-        forth.refer(str(ANN), one, str(BOB), "")
-        back.refer(str(ANN).upper(), other, str(BOB), "")
+        forth.refer(ANN, one)
+        back.refer(ANN, other)
     assert forth.rises() == back.rises()
     assert {rise.referred_at for rise in forth.rises()} == {at("2026-03-02T03:00:00")}
     assert forth.referral_days() == {ANN: {date(2026, 3, 2)}}
@@ -366,9 +366,9 @@ def test_a_fact_that_cannot_be_is_not_counted() -> None:
     with pytest.raises(FactInvalid):
         tally.earn(str(ANN), str(BOB), 0, -1, "m", [])
     with pytest.raises(FactInvalid):
-        tally.refer(str(ANN), -1, str(BOB), "")
+        tally.refer(ANN, at("1969-12-31T23:59:59"))
     with pytest.raises(ValueError, match="UUID"):
-        tally.refer("nobody", 0, str(BOB), "")
+        tally.earn("nobody", str(BOB), 0, 1, "m", [])
     assert not tally.rises()
 
 

@@ -17,5 +17,3 @@ async def apply(connection: Connection, tally: Tally) -> None:
             await breakdowns.add_open(connection, parts)
     if reversals := tally.reversals():
         await earnings.add_reversals(connection, reversals)
-    if referees := tally.referees():
-        await breakdowns.add_referees(connection, referees)

@@ -8,12 +8,13 @@ from typing import Final
 from uuid import UUID
 
 from libs.money import largest_remainder
-from services.leaderboard.model import Accrual, OpenPart, Referee, Rise, Timeframe
+from services.leaderboard.model import Accrual, OpenPart, Rise, Timeframe
 from services.leaderboard.rules.windows import window_on
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _DAY_US: Final = 86_400 * 1_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class FactInvalid(ValueError):
@@ -31,15 +32,15 @@ class Tally:
         self._earnings: dict[tuple[int, int], list[int]] = {}
         self._parts: dict[tuple[int, int, int, str], list[int]] = {}
         self._reversals: dict[tuple[int, int], int] = defaultdict(int)
-        self._referees: list[Referee] = []
         self._numbers: dict[str, int] = {}
 
-    def refer(self, referrer_ref: str, at_us: int, referee_ref: str, channel: str) -> None:
-        """One referee more."""
-        row = self._referrals.setdefault((self._number(referrer_ref), _day(at_us)), [0, at_us])
-        row[0] += 1
-        row[1] = max(row[1], at_us)
-        self._referees.append(Referee(UUID(referee_ref), channel, _date(_day(at_us))))
+    def refer(self, referrer_ref: UUID, at: datetime, *, counts: bool = True) -> None:
+        """One referee more; one that does not count leaves rows of nothing, whether its flag comes before or after."""
+        at_us = (at - _EPOCH) // _MICROSECOND
+        row = self._referrals.setdefault((referrer_ref.int, _day(at_us)), [0, -1])
+        if counts:
+            row[0] += 1
+            row[1] = max(row[1], at_us)
 
     def earn(
         self,
@@ -102,10 +103,11 @@ class Tally:
         ]
 
     def referral_days(self) -> Mapping[UUID, set[date]]:
-        """The UTC days on which each creator brought somebody."""
+        """The UTC days on which each creator brought somebody who counts."""
         days: dict[int, set[date]] = defaultdict(set)
-        for number, day in self._referrals:
-            days[number].add(_date(day))
+        for (number, day), (count, _) in self._referrals.items():
+            if count:
+                days[number].add(_date(day))
         return {UUID(int=number): days[number] for number in sorted(days)}
 
     def accruals(self) -> list[Accrual]:
@@ -131,10 +133,6 @@ class Tally:
     def reversals(self) -> list[tuple[UUID, date, int]]:
         """What is taken back, by creator and UTC day, in the order of the key."""
         return [(UUID(int=number), _date(day), micro) for (number, day), micro in sorted(self._reversals.items())]
-
-    def referees(self) -> Sequence[Referee]:
-        """How each referee came."""
-        return self._referees
 
     def _number(self, ref: str) -> int:
         number = self._numbers.get(ref)

@@ -5,20 +5,8 @@ from datetime import date
 from uuid import UUID
 
 from libs.postgres import Connection
-from services.leaderboard.model import OpenPart, Referee
+from services.leaderboard.model import OpenPart
 from services.leaderboard.rules.breakdowns import OTHER, UNTAGGED, Contribution, Dimension, Part
-
-
-async def add_referees(connection: Connection, referees: Sequence[Referee]) -> None:
-    """Keeps how referees came, in the order of their surrogates; they came once."""
-    await connection.execute(
-        """
-        INSERT INTO referees (referee_ref, channel, registered_on)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::date[])
-        ON CONFLICT DO NOTHING
-        """,
-        *map(list, zip(*sorted(referees), strict=True)),
-    )
 
 
 async def add_open(connection: Connection, parts: Sequence[OpenPart]) -> None:
