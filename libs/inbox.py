@@ -22,7 +22,7 @@ from libs import outbox
 from libs.outbox import Topic, topic_of
 from libs.postgres import CONFLICTS, Connection, Postgres, is_fault
 from libs.refusals import Unavailable
-from libs.telemetry import logger, span
+from libs.telemetry import foremost, logger, span
 from libs.timestamps import to_datetime
 from protos.events.v1 import events_pb2, events_pb2_grpc
 
@@ -182,7 +182,7 @@ class Inbox:
             if not following:
                 return last
             received = [_received(subscription.message_type, event) for event in following]
-            with span(f"apply {topic}", following[0].traceparent):
+            with span(f"apply {topic}", foremost(event.traceparent for event in following)):
                 await subscription.handler(connection, received)
             await _advance(connection, topic, partition, following[-1].position)
         APPLIED.labels(self._service, topic).inc(len(following))

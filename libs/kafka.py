@@ -45,10 +45,20 @@ class Publisher:
         try:
             producer = await self._connected()
             await self._make_topics({record.topic for record in records} - self._made)
-            await uncut(_sent(producer, records), 2 * _TIMEOUT_MS / 1000)
+            await self._send(producer, records)
         except BaseException:
             # What was sent and what not is unknown, and the topics may be gone: begin from nothing.
             await self.close()
+            raise
+
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+        sending = _own(_sent(producer, records))
+        try:
+            await _in_time(sending, 2 * _TIMEOUT_MS / 1000)
+        except BaseException:
+            # What a producer has in hand when it is stopped would be waited for without end.
+            await self.close()
+            sending.cancel()
             raise
 
     async def close(self) -> None:

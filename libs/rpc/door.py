@@ -105,7 +105,7 @@ class Door:
                 parent = str(value)
             elif key == "x-caller":
                 claimed = str(value)
-        if not self._quiet:
+        if not (self._quiet or telemetry.tracing()):
             parent = parent or telemetry.new_traceparent()
         telemetry.request_id.set(known)
         telemetry.traceparent.set(parent)
@@ -127,12 +127,18 @@ class Door:
             raise
 
     def _traced(self, call: Call) -> Call:
-        if self._quiet or not telemetry.tracing():
+        if not telemetry.tracing():
             return call
 
         @wraps(call)
         async def traced(request: Any, context: Context) -> Any:
-            with telemetry.span(self._method, telemetry.traceparent.get(), SpanKind.SERVER):
+            parent = telemetry.traceparent.get()
+            # A hot method begins no trace; one that its caller follows goes on.
+            if self._quiet and not telemetry.is_sampled(parent):
+                return await call(request, context)
+            with telemetry.span(self._method, parent, SpanKind.SERVER):
+                # For the log line, which is written when the span is over.
+                telemetry.traceparent.set(telemetry.current_traceparent())
                 return await call(request, context)
 
         return traced

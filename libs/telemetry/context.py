@@ -5,7 +5,7 @@ Logs, outgoing calls and outbox rows read it; the doors (gRPC, REST, Kafka) set 
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -47,6 +47,17 @@ def new_traceparent() -> str:
 def valid_traceparent(value: str) -> bool:
     """Tell whether it may be passed on; what others send may be anything."""
     return _TRACEPARENT.fullmatch(value) is not None
+
+
+def is_sampled(value: str) -> bool:
+    """Tell whether somebody collects the spans of a valid trace context."""
+    return bool(value) and int(value[-2:], 16) & 1 == 1
+
+
+def foremost(values: Iterable[str]) -> str:
+    """Choose the trace that work done for several at once belongs to: the first that is sampled, else the first."""
+    found = [value for value in values if valid_traceparent(value)]
+    return next(filter(is_sampled, found), found[0] if found else "")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from libs import telemetry
 from libs.clock import Clock
 from libs.ids import new_id
 from libs.refusals import Refusal
@@ -45,7 +46,10 @@ class Finalizer:
         if isinstance(charge, Unread):
             raise charge.refusal
         check_charge(charge, self._clock.now())
-        return Ticket(charge, fingerprint(charge, self._key), str(new_id()), settled, asyncio.get_running_loop().time())
+        since = asyncio.get_running_loop().time()
+        return Ticket(
+            charge, fingerprint(charge, self._key), str(new_id()), settled, since, telemetry.current_traceparent()
+        )
 
     def launch_known(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         """Launch at once those whose payer is in memory; the others have to be waited for."""

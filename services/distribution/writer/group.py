@@ -1,6 +1,7 @@
 """Group commit: whatever waits a moment after the last commit is the next transaction. One writer, one connection."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -134,7 +135,8 @@ class GroupWriter:
         async with asyncio.timeout(_GROUP_SECONDS_MAX):
             if self._session is None:
                 self._session = await Session.open(self._postgres)
-            written = await self._session.write(group, self._clock.now())
+            with _in_a_trace(group):
+                written = await self._session.write(group, self._clock.now())
         metrics.GROUP_CHARGES.observe(len(group))
         metrics.GROUP_SECONDS.observe(time.monotonic() - began)
         return written
@@ -203,3 +205,9 @@ class GroupWriter:
         if others:
             self._queue.extendleft(reversed(others))
             self._work.set()
+
+
+def _in_a_trace(group: Sequence[Ticket]) -> contextlib.AbstractContextManager[None]:
+    """Let a commit, and the events that it writes, belong to the trace of a charge in it; most have none."""
+    parent = telemetry.foremost(ticket.traceparent for ticket in group if ticket.traceparent)
+    return telemetry.span("commit charges", parent) if parent else contextlib.nullcontext()

@@ -12,7 +12,17 @@ class Ticket:
     tells whether the row is ours. `followers` are later tickets of the same charge id that share its group.
     """
 
-    __slots__ = ("attribution", "charge", "distribution_id", "fingerprint", "followers", "outcome", "settled", "since")
+    __slots__ = (
+        "attribution",
+        "charge",
+        "distribution_id",
+        "fingerprint",
+        "followers",
+        "outcome",
+        "settled",
+        "since",
+        "traceparent",
+    )
 
     attribution: Attribution
 
@@ -23,12 +33,14 @@ class Ticket:
         distribution_id: str,
         settled: Callable[["Ticket"], None],
         since: float,
+        traceparent: str = "",
     ) -> None:
         self.charge = charge
         self.fingerprint = fingerprint
         self.distribution_id = distribution_id
         self.settled = settled
         self.since = since
+        self.traceparent = traceparent
         self.followers: list[Ticket] | None = None
         self.outcome: Outcome | None = None
 
