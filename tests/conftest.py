@@ -12,13 +12,14 @@ import pytest
 from deploy.local import postgres, servers, stubs
 from deploy.local.ports import LOOPBACK
 from deploy.local.processes import Spec
-from tests.support import brokers
+from tests.support import brokers, temporary
 from tests.support.brokers import Broker
 from tests.support.databases import Databases
 from tests.support.eventually import eventually as poll
 from tests.support.stacks import Stack
 
 stubs.generate()  # so that plain `pytest` works from a fresh clone
+temporary.choose()
 
 hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.distribution.v1.campaigns_pb2_grpc import CampaignsServiceStub
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -43,9 +42,7 @@ async def wire(app: App) -> None:
     )
     app.serve(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        unserved(admin.ReferralAdminServicer, "Not served yet; nothing was changed.")(
-            postgres, app.clock, settings, erasing
-        ),
+        admin.ReferralAdminServicer(postgres, app.clock, settings, erasing),
         "creator.referral.v1.ReferralAdminService",
         admin.CALLERS,
     )

@@ -12,7 +12,6 @@ import pytest
 from libs import rpc
 from libs.clock import ManualClock
 from libs.postgres import Postgres
-from libs.rpc.unserved import unserved
 from protos.leaderboard.v1 import leaderboard_pb2 as pb
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
@@ -110,7 +109,7 @@ async def running(database: Database) -> AsyncIterator[Creator]:
     ):
         stub = referral_pb2_grpc.ReferralServiceStub(to_referral)
         board = Board(postgres, "", 0)
-        door = unserved(servicer.LeaderboardServicer, "Not yet.")(postgres, ManualClock(at(5)), board, stub, "k" * 16)
+        door = servicer.LeaderboardServicer(postgres, ManualClock(at(5)), board, stub, "k" * 16)
         registrar = leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server
         server.add(registrar, door, "creator.leaderboard.v1.LeaderboardService", servicer.CALLERS)
         await server.start()

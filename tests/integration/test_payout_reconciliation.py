@@ -9,15 +9,28 @@ from typing import Any
 
 import pytest
 
+from libs.clock import Clock
+from libs.postgres import Postgres
 from libs.refusals import Refusal
-from libs.rpc.unserved import unserved
 from protos.payout.v1 import admin_pb2 as pb
 from services.payout.commands.reconciling import Reconciling
-from services.payout.servicer.admin import PayoutAdminServicer
+from services.payout.provider.client import Client
+from services.payout.servicer.provider import ProviderDesk
 from tests.conftest import Database
 from tests.support import treasury
 from tests.support.handover import MINUTE, Road, road
 from tests.support.provider import TRON
+
+
+class Desk(ProviderDesk):
+    """The part of the operators' desk that looks at the provider."""
+
+    def __init__(self, postgres: Postgres, clock: Clock, client: Client) -> None:
+        self._postgres = postgres
+        self._clock = clock
+        self._client = client
+        self._payouts_enabled = True
+
 
 ORDER: dict[str, Any] = {"operator_id": "olga", "reason": "looked into"}
 
@@ -28,7 +41,7 @@ class Office:
 
     way: Road
     reconciling: Reconciling
-    desk: Any
+    desk: Desk
 
     async def compare(self) -> pb.Reconciliation:
         await self.reconciling.hourly()
@@ -50,7 +63,7 @@ async def office(database: Database) -> AsyncIterator[Office]:
         way = await stack.enter_async_context(road(await database("payout"), await database("distribution")))
         doors = await stack.enter_async_context(treasury.served(way.books))
         reconciling = Reconciling(way.postgres, way.clock, way.client, doors.treasury)
-        desk = unserved(PayoutAdminServicer, "not served")(way.postgres, way.clock, way.client, payouts_enabled=True)
+        desk = Desk(way.postgres, way.clock, way.client)
         yield Office(way, reconciling, desk)
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from libs import rpc
 from libs.inbox import Received
-from libs.rpc.unserved import unserved
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import events_pb2 as distribution_events
 from protos.referral.v1 import (
@@ -73,7 +72,7 @@ async def opened(mesh: Bonuses) -> AsyncIterator[Doors]:
     )
     server.add(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        unserved(admin.ReferralAdminServicer, "not here")(*parts),
+        admin.ReferralAdminServicer(*parts),
         "creator.referral.v1.ReferralAdminService",
         admin.CALLERS,
     )

@@ -14,7 +14,6 @@ from libs.clock import ManualClock
 from libs.postgres import Postgres
 from libs.refusals import Refusal
 from libs.rpc.errors import as_refusal
-from libs.rpc.unserved import unserved
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc, events_pb2, ledger_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
 from services.distribution.attribution import Attributions
@@ -220,10 +219,9 @@ def _serve(
         distribution.CALLERS,
         quiet=distribution.QUIET,
     )
-    reads = unserved(ledger.LedgerServicer, "not served")
     server.add(
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
-        reads(postgres, clock, stub, settlement_delay=own.settlement_delay, hold=own.earnings_hold),
+        ledger.LedgerServicer(postgres, clock, stub, settlement_delay=own.settlement_delay, hold=own.earnings_hold),
         "creator.distribution.v1.LedgerService",
         ledger.CALLERS,
     )

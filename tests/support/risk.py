@@ -12,7 +12,6 @@ import pytest
 
 from libs import rpc
 from libs.clock import ManualClock
-from libs.rpc.unserved import unserved
 from libs.timestamps import to_timestamp
 from protos.referral.v1 import admin_pb2 as pb
 from protos.referral.v1 import admin_pb2_grpc, events_pb2
@@ -172,7 +171,7 @@ async def desk_at(referral: Referral, caller: str = "gateway") -> AsyncIterator[
     server = rpc.Server("referral", test_mode=True, drain_wait_seconds=0, drain_grace_seconds=0)
     server.add(
         admin_pb2_grpc.add_ReferralAdminServiceServicer_to_server,
-        unserved(admin.ReferralAdminServicer, "Not served yet.")(referral.postgres, referral.clock, settings()),
+        admin.ReferralAdminServicer(referral.postgres, referral.clock, settings()),
         SERVICE,
         admin.CALLERS,
     )
