@@ -87,7 +87,7 @@ def _follow_provider(app: App, settings: ProviderSettings, provider: Client) -> 
     app.jobs(
         callback_jobs(postgres, clock, Applying(postgres, clock, provider, payments, fee_paid_by=paid_by)), "callbacks"
     )
-    app.jobs(reconciliation_jobs(clock, Reconciling(postgres, clock, provider, ledger)), "reconciliation")
+    app.jobs(reconciliation_jobs(Reconciling(postgres, clock, provider, ledger)), "reconciliation")
 
 
 async def _provider(app: App, settings: ProviderSettings) -> Client:

@@ -1,6 +1,5 @@
 """Door 3, time."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,50 +36,47 @@ def price_jobs(pricing: Pricing, every: timedelta) -> list[Job]:
 def provider_jobs(postgres: Postgres, clock: Clock, handover: Handover) -> list[Job]:
     """Handing over and following up; they wait for the provider."""
 
-    async def stall() -> None:
+    async def hand_over(_due: datetime) -> None:
+        await handover.run()
+
+    async def stall(_due: datetime) -> None:
         async with postgres.connection() as connection:
             silent = await submissions.silent(connection, clock.now() - STALLED_AFTER, _STALLS_MAX)
         for payout_id in silent:
             await attempts.stall(postgres, clock, payout_id, "NO_NEWS")
 
     return [
-        Job("hand-over", _OFTEN, _latest(clock, handover.run)),
-        Job("stall", timedelta(minutes=5), _latest(clock, stall)),
+        Job("hand-over", _OFTEN, hand_over, sweeps=True),
+        Job("stall", timedelta(minutes=5), stall, sweeps=True),
     ]
 
 
 def callback_jobs(postgres: Postgres, clock: Clock, applying: Applying) -> list[Job]:
     """Applying what was stored."""
 
+    async def apply(_due: datetime) -> None:
+        await applying.run()
+
     async def drop(_due: datetime) -> None:
         await purge(postgres, clock)
 
     return [
-        Job("apply-callbacks", _OFTEN, _latest(clock, applying.run)),
+        Job("apply-callbacks", _OFTEN, apply, sweeps=True),
         Job("drop-callbacks", timedelta(hours=1), drop),
     ]
 
 
-def reconciliation_jobs(clock: Clock, reconciling: Reconciling) -> list[Job]:
+def reconciliation_jobs(reconciling: Reconciling) -> list[Job]:
     """Comparing, every hour, and when an operator asks."""
 
-    async def asked() -> None:
+    async def hourly(_due: datetime) -> None:
+        await reconciling.hourly()
+
+    async def asked(_due: datetime) -> None:
         await reconciling.run()
         await reconciling.watch()
 
     return [
-        Job("reconcile", timedelta(hours=1), _latest(clock, reconciling.hourly, timedelta(hours=2)), 600),
-        Job("reconcile-asked", timedelta(seconds=5), _latest(clock, asked), 600),
+        Job("reconcile", timedelta(hours=1), hourly, 600, sweeps=True),
+        Job("reconcile-asked", timedelta(seconds=5), asked, 600, sweeps=True),
     ]
-
-
-def _latest(
-    clock: Clock, run: Callable[[], Awaitable[None]], patience: timedelta = timedelta(minutes=10)
-) -> Callable[[datetime], Awaitable[None]]:
-    """What looks at what is due now has nothing to make up for: of periods long gone only the last counts."""
-
-    async def latest(due: datetime) -> None:
-        if clock.now() - due < patience:
-            await run()
-
-    return latest

@@ -9,9 +9,11 @@ import pytest
 from libs import rpc
 from protos.distribution.v1 import payments_pb2, payments_pb2_grpc
 from protos.payout.v1 import admin_pb2, admin_pb2_grpc
+from tests.support.payout_walk import Walk, walking
 from tests.support.stacks import Stack
 
 Eventually = Callable[..., Awaitable[object]]
+HELD_BURNED_COMPLETED = 3
 
 
 @pytest.fixture
@@ -85,3 +87,42 @@ async def test_the_provider_can_be_used_as_the_stack_is_told(stack: Stack) -> No
         desk = admin_pb2_grpc.PayoutAdminServiceStub(channel)
         state = await desk.GetProviderState(admin_pb2.GetProviderStateRequest())
     assert (state.open, state.reason) == (True, "")
+
+
+@pytest.fixture(scope="module")
+async def walk(stack: Stack) -> AsyncIterator[Walk]:
+    """The stack with creators who have earned enough to ask."""
+    async with walking(stack) as made:
+        await made.earn("anna", "bert", "cleo", "dora", "emil")
+        yield made
+
+
+async def test_payout_killed_at_some_steps_between_request_and_completion_pays_once(walk: Walk) -> None:
+    assert await walk.killed_at_each_step("anna", 1, "payout", every=7, seconds=30) > 0
+    await walk.check("anna", 1, paid=True)
+
+
+async def test_distribution_killed_at_every_step_between_request_and_completion_debits_once(walk: Walk) -> None:
+    assert await walk.killed_at_each_step("bert", 2, "distribution", every=1, seconds=30) == HELD_BURNED_COMPLETED
+    await walk.check("bert", 2, paid=True)
+
+
+@pytest.mark.nightly
+async def test_payout_killed_at_every_step_between_request_and_completion_pays_once(walk: Walk) -> None:
+    assert await walk.killed_at_each_step("cleo", 3, "payout", every=1, seconds=30) > 10
+    await walk.check("cleo", 3, paid=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("victim", "name", "number"), [("payout", "dora", 4), ("distribution", "emil", 5)])
+async def test_killed_at_every_step_of_a_payout_that_is_rejected_its_money_is_back_once(
+    walk: Walk, victim: str, name: str, number: int
+) -> None:
+    await walk.control("/faults", {"on": "create", "kind": "reject", "times": 10})
+    assert await walk.killed_at_each_step(name, number, victim, every=1, seconds=120) > 2
+    await walk.check(name, number, paid=False)
+    async with (
+        aiohttp.ClientSession() as http,
+        http.delete(walk.stack.line["provider"].removesuffix("/v1") + "/control/faults") as answer,
+    ):
+        assert answer.status == 200
