@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from libs import erasure
-from libs.rpc.unserved import unserved
 from libs.service import App, run
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
@@ -11,7 +10,7 @@ from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard import consumers, servicer
 from services.leaderboard.board import Board
-from services.leaderboard.jobs import CatchingUp, all_jobs
+from services.leaderboard.jobs import CatchingUp, Rebuilding, all_jobs
 from services.leaderboard.settings import Settings
 
 
@@ -23,10 +22,9 @@ async def wire(app: App) -> None:
     app.on_close(board.close)
     app.run(board.run, "boards")
     referral = ReferralServiceStub(app.channel("referral"))
-    door = unserved(servicer.LeaderboardServicer, "This read comes with a later version.")
     app.serve(
         leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server,
-        door(postgres, app.clock, board, referral, settings.pseudonym_key),
+        servicer.LeaderboardServicer(postgres, app.clock, board, referral, settings.pseudonym_key),
         "creator.leaderboard.v1.LeaderboardService",
         servicer.CALLERS,
     )
@@ -37,6 +35,7 @@ async def wire(app: App) -> None:
     app.consume([*subscriptions, consumers.erasures(EventLogServiceStub(app.channel("referral")))])
     app.jobs(all_jobs(postgres, settings.breakdown_grace))
     app.jobs([erasure.reporting(postgres, ReferralAdminServiceStub(app.channel("referral")))], "reports")
+    app.run(Rebuilding(postgres, subscriptions, settings.catching_up_poll_seconds).run, "rebuilding")
     logs = {subscription.topic.name: subscription.log for subscription in subscriptions}
     app.run(CatchingUp(postgres, app.clock, logs, settings.catching_up_poll_seconds).run, "catching up")
 

@@ -16,6 +16,7 @@ from protos.referral.v1 import referral_pb2
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard.board import Board
 from services.leaderboard.commands import profiles as profile_commands
+from services.leaderboard.commands import rebuilding
 from services.leaderboard.model import Point, Profile, Ranked, Slice
 from services.leaderboard.rules import boards, names, windows
 from services.leaderboard.rules import breakdowns as breakdown_rules
@@ -94,6 +95,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         first, after = windows.check_period(start, end, self._clock.now())
         account_ref = await self._ref(request.account_id)
         async with self._postgres.transaction(readonly=True) as connection:
+            await progress.hold(connection)
             days = await earnings.by_day(connection, account_ref or _NOBODY, first, after)
             as_of = await progress.as_of(connection)
         points = windows.series(days, timeframe)
@@ -149,12 +151,17 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
             next_page_token=str(start + size) if len(lines) > start + size else "",
         )
 
+    async def Rebuild(self, request: pb.RebuildRequest, context: _Context) -> pb.RebuildResponse:
+        rebuild_id = await rebuilding.request(self._postgres, self._clock, request.operator_id, request.reason)
+        return pb.RebuildResponse(rebuild_id=str(rebuild_id))
+
     async def _published(
         self, account_id: str, dimension: breakdown_rules.Dimension, first: date, last: date
     ) -> tuple[list[tuple[date, breakdown_rules.Part]], list[Point], date | None]:
         """What is shown of published days, their totals, and the last such day within the period; as of one instant."""
         account_ref = await self._ref(account_id) or _NOBODY
         async with self._postgres.transaction(readonly=True) as connection:
+            await progress.hold(connection)
             through = await breakdowns.published_through(connection)
             if through is None or through < first:
                 return [], [], None

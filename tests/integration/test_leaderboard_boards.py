@@ -18,7 +18,7 @@ from libs.postgres import Postgres
 from services.leaderboard import metrics
 from services.leaderboard.board import Board
 from services.leaderboard.board import reads as board_reads
-from services.leaderboard.board.cache import Cache, LeaseLost
+from services.leaderboard.board.cache import Cache, LeaseLost, Seen
 from services.leaderboard.model import Place, Timeframe, Window
 from services.leaderboard.rules import windows
 from services.leaderboard.store import places
@@ -212,7 +212,7 @@ async def test_a_flush_in_the_middle_of_a_refresh_never_shows_half_a_board(
     assert lease is not None
     assert await lease.seen() is not None
     await cache._client.flushall()
-    for step in (lease.change(expected[:3]), lease.make(expected[:3]), lease.swap(), lease.finish(NOW, 1, 60_000)):
+    for step in (lease.change(expected[:3]), lease.make(expected[:3]), lease.swap(), lease.finish(NOW, Seen(0, 1), 60_000)):
         with pytest.raises(LeaseLost):
             await step
     assert await cache.page(ALL_TIME, None, 10) is None
@@ -228,7 +228,7 @@ async def test_a_refresher_that_slept_too_long_changes_nothing(leaderboard: Lead
     await cache._client.delete("leaderboard:{4:0001-01-01}:lock")  # its time is over
     await leaderboard.apply(Referral(creator(1), NOW))
     new = await leaderboard.top()
-    for step in (sleeper.change(old), sleeper.make(old), sleeper.swap(), sleeper.finish(NOW, 1, 60_000)):
+    for step in (sleeper.change(old), sleeper.make(old), sleeper.swap(), sleeper.finish(NOW, Seen(0, 1), 60_000)):
         with pytest.raises(LeaseLost):
             await step
     await sleeper.release()

@@ -13,7 +13,6 @@ import pytest
 from libs import rpc
 from libs.clock import ManualClock
 from libs.postgres import Postgres
-from libs.rpc.unserved import unserved
 from libs.timestamps import to_datetime, to_timestamp
 from protos.leaderboard.v1 import events_pb2, leaderboard_pb2_grpc
 from protos.leaderboard.v1 import leaderboard_pb2 as pb
@@ -74,7 +73,7 @@ async def opened(dsn: str, redis_url: str, referral: RunningReferral) -> AsyncIt
         rpc.channel(f"127.0.0.1:{referral.server.port}", caller="leaderboard") as to_referral,
     ):
         stub = referral_pb2_grpc.ReferralServiceStub(to_referral)
-        door = unserved(servicer.LeaderboardServicer, "Not yet.")(postgres, clock, board, stub, KEY)
+        door = servicer.LeaderboardServicer(postgres, clock, board, stub, KEY)
         registrar = leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server
         server.add(registrar, door, "creator.leaderboard.v1.LeaderboardService", servicer.CALLERS)
         await server.start()
@@ -239,7 +238,8 @@ REFUSED: list[tuple[Any, str]] = [
         pb.ListStatementLinesRequest(account_id="ann", from_day="2026-03-01", to_day="2026-03-01", page_size=1001),
         "LINES_PAGE_INVALID",
     ),
-    (pb.RebuildRequest(operator_id="op"), "NOT_SERVED_YET"),
+    (pb.RebuildRequest(operator_id="op"), "REBUILD_ORDER_INVALID"),
+    (pb.RebuildRequest(reason="because"), "REBUILD_ORDER_INVALID"),
 ]
 
 

@@ -107,7 +107,9 @@ async def test_a_flag_at_the_end_of_time_is_a_flag_like_any_other(leaderboard: L
     assert await counts(leaderboard) == [(ANN, 1, NOW)]
 
 
-HISTORY = (
+Event = Referral | RegistrationFlagged
+
+HISTORY: tuple[Event, ...] = (
     Referral(ANN, ago(1), person(1)),
     Referral(ANN, ago(1, hours=1), person(2)),
     Referral(BOB, NOW, person(3)),
@@ -118,8 +120,6 @@ HISTORY = (
     told(person(2), flagged=False, revision=2),
 )
 """Of four people: one flagged in the end, one cleared, one never flagged."""
-
-Event = Referral | RegistrationFlagged
 
 
 async def tell(postgres: Postgres, events: Sequence[Event]) -> None:
@@ -136,7 +136,7 @@ async def fresh(postgres: Postgres) -> None:
 
 
 async def test_every_order_in_which_two_flags_and_a_registration_come_gives_the_same_books(database: Database) -> None:
-    some = [HISTORY[0], *HISTORY[3:6]]
+    some: list[Event] = [HISTORY[0], *HISTORY[3:6]]
     async with await Postgres.open(await database("leaderboard"), schema="leaderboard") as postgres:
         found = set()
         for order in itertools.permutations(some):

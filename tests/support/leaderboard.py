@@ -183,12 +183,14 @@ async def books(postgres: Postgres) -> list[tuple[Any, ...]]:
     async with postgres.connection() as connection:
         rows = [
             *await connection.fetch(
-                "SELECT timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at "
+                "SELECT timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at, "
+                "reversed_micro "
                 "FROM places ORDER BY timeframe, window_start, creator_ref"
             ),
             *await connection.fetch("SELECT creator_ref, days::text FROM referral_days ORDER BY creator_ref"),
             *await connection.fetch("SELECT * FROM earning_days ORDER BY creator_ref, day, model"),
             *await connection.fetch("SELECT * FROM open_parts ORDER BY day, creator_ref, referee_ref, model"),
             *await connection.fetch("SELECT * FROM reversal_days ORDER BY creator_ref, day"),
+            *await connection.fetch("SELECT * FROM referees ORDER BY referee_ref"),
         ]
     return [tuple(row) for row in rows]

@@ -2,7 +2,7 @@
 
     order    the sorted set; its order is the board's, exactly
     places   surrogate → the 24 bytes of its standing: where to find its member
-    about    size, as_of_us, seen (the oldest transaction that the last refresh may have missed)
+    about    size, as_of_us, seen (rebuilds so far, and the oldest transaction that the last refresh may have missed)
     fresh, current, whole   there as long as the board is new enough, not much too old, not due to be made anew
     lock     who refreshes
 
@@ -137,6 +137,13 @@ class Reading(NamedTuple):
     places: tuple[Place, ...]
 
 
+class Seen(NamedTuple):
+    """What a refresh has seen: so many rebuilds, and all that transactions before the oldest running one did."""
+
+    generation: int
+    oldest: int
+
+
 class Scripts:
     """What is run within Redis, each in one step."""
 
@@ -162,10 +169,11 @@ class Lease:
         self._made = [_key(window, f"{part}:{token}") for part in ("order", "places")]
         self._made_size = 0
 
-    async def seen(self) -> int | None:
-        """The oldest transaction that the board may have missed; None where it has to be made anew."""
+    async def seen(self) -> Seen | None:
+        """What the board's last refresh had seen; None where it has to be made anew."""
         seen = await self._scripts.seen(self._keys)
-        return int(seen) if seen else None
+        generation, _, oldest = seen.decode().partition(":") if seen else ("", "", "")
+        return Seen(int(generation), int(oldest)) if oldest else None
 
     async def change(self, places: Sequence[Place]) -> None:
         """Moves creators to the places they have now, or off the board."""
@@ -192,10 +200,11 @@ class Lease:
         """Shows the board that was made."""
         await self._held(self._scripts.swap, [*self._keys, *self._made], self._made_size, _WHOLE_S)
 
-    async def finish(self, as_of: datetime, oldest: int, cache_ms: int) -> None:
+    async def finish(self, as_of: datetime, seen: Seen, cache_ms: int) -> None:
         """Says what the board holds and for how long it is fresh, and lets go."""
         as_of_us = (as_of - _EPOCH) // _MICROSECOND
-        await self._held(self._scripts.finish, self._keys, as_of_us, oldest, cache_ms, _KEPT_S)
+        told = f"{seen.generation}:{seen.oldest}".encode()
+        await self._held(self._scripts.finish, self._keys, as_of_us, told, cache_ms, _KEPT_S)
 
     async def release(self) -> None:
         """Lets go, whatever came of it."""

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from libs.postgres import Postgres, is_fault
 from libs.telemetry import logger
 from services.leaderboard import metrics
-from services.leaderboard.board.cache import Age, Cache, Lease, LeaseLost, Reading
+from services.leaderboard.board.cache import Age, Cache, Lease, LeaseLost, Reading, Seen
 from services.leaderboard.model import Place, Ranked, Slice, Window
 from services.leaderboard.rules import boards
 from services.leaderboard.store import places, progress
@@ -65,6 +65,7 @@ class Board:
         if reading is not None:
             return Slice(_ranked(reading)[:size], reading.as_of, more=len(reading.places) > size)
         async with self._store_reads, self._postgres.transaction(readonly=True) as connection:
+            await progress.hold(connection)
             as_of = await progress.as_of(connection)
             rows = await places.page(connection, window, after, size + 1)
         return Slice(tuple(rows[:size]), as_of, more=len(rows) > size)
@@ -76,6 +77,7 @@ class Board:
         if reading is not None:
             return Slice(_ranked(reading), reading.as_of)
         async with self._store_reads, self._postgres.transaction(readonly=True) as connection:
+            await progress.hold(connection)
             as_of = await progress.as_of(connection)
             rows = await places.around(connection, window, creator_ref, reach)
         return Slice(tuple(rows), as_of)
@@ -163,12 +165,13 @@ class Board:
     async def _bring_up_to_date(self, lease: Lease, window: Window) -> None:
         seen = await lease.seen()
         async with self._postgres.transaction(readonly=True) as connection:
+            await progress.hold(connection)
             as_of = await progress.as_of(connection)
-            oldest = await places.oldest_running(connection)
+            now = Seen(await progress.generation(connection), await places.oldest_running(connection))
             changed: list[Place] | None = None
             # A database that was restored counts its transactions anew.
-            if seen is not None and seen <= oldest:
-                changed = await places.changed_since(connection, window, seen, CHANGES_MAX + 1)
+            if seen is not None and seen.generation == now.generation and seen.oldest <= now.oldest:
+                changed = await places.changed_since(connection, window, seen.oldest, CHANGES_MAX + 1)
             if changed is None or len(changed) > CHANGES_MAX:
                 changed = None
                 async for chunk in places.every(connection, window, _CHUNK):
@@ -178,7 +181,7 @@ class Board:
         else:
             await lease.change(changed)
         metrics.REFRESHES.labels("anew" if changed is None else "changes").inc()
-        await lease.finish(as_of, oldest, self._cache_ms)
+        await lease.finish(as_of, now, self._cache_ms)
 
 
 def _ranked(reading: Reading) -> tuple[Ranked, ...]:

@@ -7,6 +7,22 @@ from libs.postgres import Connection
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+async def hold(connection: Connection) -> None:
+    """Keeps a rebuild from taking over within this transaction; its first statement, before its snapshot is taken.
+
+    A snapshot from before, of tables that were filled after it, would be empty.
+    """
+    await connection.execute(
+        "LOCK TABLE places, referral_days, earning_days, reversal_days, open_parts, referees IN ACCESS SHARE MODE"
+    )
+
+
+async def generation(connection: Connection) -> int:
+    """How often what is read was replaced by a rebuild."""
+    number: int = await connection.fetchval("SELECT generation FROM progress")
+    return number
+
+
 async def positions(connection: Connection) -> dict[tuple[str, int], int]:
     """The last position applied of each topic and partition."""
     rows = await connection.fetch("SELECT topic, partition, position FROM inbox")

@@ -1,21 +1,19 @@
-"""Door 3, time: in the background, for as long as the process lives, or by one replica when a period has passed."""
+"""By which instant everything that was published is applied."""
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 import grpc
 
 from libs.clock import Clock
-from libs.jobs import Job
 from libs.postgres import Postgres, is_fault
 from libs.telemetry import logger
 from protos.events.v1.events_pb2 import ListHeadsRequest
 from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from services.leaderboard import metrics
-from services.leaderboard.commands import breakdowns
 from services.leaderboard.commands import progress as progress_commands
 from services.leaderboard.store import progress
 
@@ -25,15 +23,6 @@ _TIMEOUT_S: Final = 5.0
 _GOALS_MAX: Final = 60
 
 _Heads = Mapping[tuple[str, int], int]
-
-
-def all_jobs(postgres: Postgres, grace: timedelta) -> Sequence[Job]:
-    """Every job of leaderboard."""
-
-    async def publish_breakdowns(_now: datetime) -> None:
-        await breakdowns.publish(postgres, grace)
-
-    return [Job("publish_breakdowns", timedelta(minutes=10), publish_breakdowns)]
 
 
 class CatchingUp:
