@@ -4,9 +4,11 @@ Whatever fits is answered as promised, whatever does not is refused with a reaso
 not named. One module, so that one stack serves it all.
 """
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import grpc
@@ -17,18 +19,22 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
+from deploy.local.demo.economy import DATA
 from gateway import openapi
+from gateway.openapi import statuses
 from gateway.route import Scope
 from gateway.routes import PRODUCT
 from gateway.tokens import Minter, Policy
 from libs.clock import SystemClock
 from tests.support.doors import Books, Doors
 from tests.support.fuzzing import SERVICES, Target, messages, nearly, targets
+from tests.support.operators import Operator
 from tests.support.stacks import Stack
 
 NIGHTLY: Final = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 CALLS_PER_ACCOUNT: Final = 250
 SCOPES: Final = sorted({route.access.name for route in PRODUCT if isinstance(route.access, Scope)})
+ROUTES: Final = {route.name: route for route in PRODUCT}
 TARGETS: Final = list(targets())
 
 CONFIG = SchemathesisConfig.from_dict(
@@ -128,6 +134,9 @@ def call(cases: st.SearchStrategy[Any], url: str, callers: Callers, tries: setti
         answer = case.call(base_url=url, headers=headers)
         assert "Traceback" not in answer.text
         case.validate_response(answer, headers=headers)
+        if answer.status_code >= HTTPStatus.BAD_REQUEST:
+            documented = statuses(ROUTES[case.operation.definition.raw["operationId"]])
+            assert answer.json()["code"] in documented[HTTPStatus(answer.status_code)]
 
     check()
 
@@ -172,3 +181,85 @@ FOUND: Final = [
 def test_what_broke_something_once_is_refused(doors: Doors, method: str, fields: dict[str, Any]) -> None:
     target = next(each for each in TARGETS if each.method.name == method)
     doors.knock(target, [target.message(**fields).SerializeToString()])
+
+
+def everybody(stack: Stack) -> tuple[Operator, Operator]:
+    return Operator(stack, "Ann"), Operator(stack, "Ben")
+
+
+def test_two_operators_move_the_reserve_and_one_does_not(stack: Stack) -> None:
+    ann, ben = everybody(stack)
+    before = int(ann.see("/treasury")["reserve_micro"])
+    wish = {"direction": "top_up", "amount_micro": "5000000"}
+    change = ann.do("/reserve-changes", key="wish", **wish)
+    assert ann.do("/reserve-changes", key="wish", **wish) == change
+    assert (change["requested_by"], change["state"], change["decided_at"]) == ("Ann", "requested", None)
+    assert ann.refused("/reserve-changes", key="wish", direction="top_up", amount_micro="1") == (
+        422,
+        "REQUEST_ID_REUSED",
+    )
+    assert ben.do("/reserve-changes", key="wish", **wish)["reserve_change_id"] != change["reserve_change_id"]
+    approve = f"/reserve-changes/{change['reserve_change_id']}/approve"
+    assert ann.refused(approve) == (403, "RESERVE_CHANGE_NEEDS_SECOND")
+    assert int(ann.see("/treasury")["reserve_micro"]) == before
+    moved = ben.do(approve, key="yes")
+    assert ben.do(approve, key="yes") == moved
+    assert moved["decided_by"] == "Ben"
+    assert int(ann.see("/treasury")["reserve_micro"]) == before + 5_000_000
+    entries = ann.see(f"/ledger/transfers/{moved['transfer_id']}")["entries"]
+    assert sorted(int(entry["amount_micro"]) for entry in entries) == [-5_000_000, 5_000_000]
+    assert {entry["kind"] for entry in entries} == {"reserve_top_up"}
+    assert ann.see("/ledger/trial-balance")["total_micro"] == "0"
+
+
+def test_a_rule_is_proposed_by_one_and_approved_by_another(stack: Stack) -> None:
+    ann, ben = everybody(stack)
+    rates = {"referrer_bps": 1000, "commons_bps": 500, "community_bps": 8500, "foundation_bps": 1000}
+    rule = ann.do("/rules", rates=rates)
+    version = rule["rule_version"]
+    assert (rule["state"], rule["proposed_by"], rule["rates"]) == ("draft", "Ann", rates)
+    assert ben.refused(f"/rules/{version}/submit") == (403, "RULE_NOT_YOURS")
+    ann.do(f"/rules/{version}/submit")
+    assert ann.refused(f"/rules/{version}/approve") == (403, "RULE_NEEDS_SECOND")
+    assert ben.do(f"/rules/{version}/approve")["state"] == "cooling_down"
+    told = [(row["to_state"], row["operator_id"]) for row in ann.see("/rule-audit", rule_version=version)["rows"]]
+    assert told == [("cooling_down", "Ben"), ("pending_approval", "Ann"), ("draft", "Ann")]
+    assert version in {each["rule_version"] for each in ann.see("/rules", states=["cooling_down", "active"])["rules"]}
+    assert ben.do(f"/rules/{version}/reject")["state"] == "rejected"
+    assert ann.get(f"/rules/{2**31 - 1}").json()["code"] == "RULE_UNKNOWN"
+
+
+def test_who_acts_is_said_by_the_token_alone(stack: Stack) -> None:
+    ann, _ = everybody(stack)
+    answer = ann.post("/treasury/pause-payouts", operator_id="Ben")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#/operator_id")
+    assert ann.refused("/treasury/pause-payouts", key="") == (400, "IDEMPOTENCY_KEY_MISSING")
+    assert ann.refused("/treasury/pause-payouts", reason="") == (400, "REASON_INVALID")
+    reader = Operator(stack, "Cid", "admin:treasury:read admin:ledger:write creator")
+    reader.see("/treasury")
+    assert reader.refused("/treasury/pause-payouts") == (403, "SCOPE_MISSING")
+    assert reader.get("/ledger/trial-balance").status_code == 403
+    assert ann.see("/treasury")["payouts"]["paused"] is False
+
+
+def test_a_file_of_scores_comes_in_piece_by_piece(stack: Stack) -> None:
+    ann, _ = everybody(stack)
+    file = (DATA / "nft_holders_building_mainnet.csv").read_bytes()
+    about = {
+        "period": "2025-01",
+        "format": "csv",
+        "taken_at": "2025-02-01T00:00:00Z",
+        "source": "a test",
+        "reason": "why",
+    }
+    about["sha256"] = hashlib.sha256(file).hexdigest()
+    taken = ann.upload("/score/imports", file, key="file", **about)
+    assert taken.status_code == 200, taken.text
+    brought = taken.json()["score_import"]
+    assert (brought["operator_id"], brought["wallets"], brought["sha256"]) == ("Ann", 291, about["sha256"])
+    again = ann.upload("/score/imports", file, key="file", **about).json()
+    assert (again["replayed"], again["score_import"]["import_id"]) == (True, brought["import_id"])
+    other = ann.upload("/score/imports", file + b"\n", **about | {"period": "2025-02"})
+    assert other.json()["score_import"]["state"] == "refused"
+    unsaid = ann.upload("/score/imports", file, **about | {"taken_at": "yesterday"})
+    assert (unsaid.status_code, unsaid.json()["errors"][0]["pointer"]) == (400, "?taken_at")

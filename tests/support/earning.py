@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import grpc
 
@@ -29,8 +30,10 @@ def spend(stack: Stack, names: Sequence[str], amount_micro: int, model: str) -> 
     """Each pays so much and uses it up at once; returns what their referrers earned, in micro-USD."""
     at = to_timestamp(now(stack))
     earned_micro = 0
-    with grpc.insecure_channel(stack.line["distribution"]) as channel:
-        payments, distribution = PaymentsServiceStub(channel), DistributionServiceStub(channel)
+    with grpc.insecure_channel(stack.line["distribution"]) as opened:
+        channel: Any = opened
+        payments: Any = PaymentsServiceStub(channel)
+        distribution: Any = DistributionServiceStub(channel)
         for name in names:
             what = f"{name}: {model}"
             payments.RecordPurchase(

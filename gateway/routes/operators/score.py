@@ -33,7 +33,7 @@ _BOARDS = replace(
     tag="Leaderboard",
     stub="leaderboard",
     service=leaderboard_pb2.DESCRIPTOR.services_by_name["LeaderboardService"],
-    problems={},
+    problems={HTTPStatus.BAD_REQUEST: "REBUILD_ORDER_INVALID REQUEST_ID_INVALID"},
 )
 
 ROUTES = (
