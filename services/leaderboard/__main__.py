@@ -8,7 +8,9 @@ from protos.events.v1.events_pb2_grpc import EventLogServiceStub
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1.admin_pb2_grpc import ReferralAdminServiceStub
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
+from protos.score.v1.score_pb2_grpc import ScoreServiceStub
 from services.leaderboard import consumers, servicer
+from services.leaderboard.addresses import ShortAddresses
 from services.leaderboard.board import Board
 from services.leaderboard.jobs import CatchingUp, Rebuilding, all_jobs
 from services.leaderboard.settings import Settings
@@ -22,9 +24,10 @@ async def wire(app: App) -> None:
     app.on_close(board.close)
     app.run(board.run, "boards")
     referral = ReferralServiceStub(app.channel("referral"))
+    addresses = ShortAddresses(ScoreServiceStub(app.channel("score")))
     app.serve(
         leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server,
-        servicer.LeaderboardServicer(postgres, app.clock, board, referral, settings.pseudonym_key),
+        servicer.LeaderboardServicer(postgres, app.clock, board, referral, addresses, settings.pseudonym_key),
         "creator.leaderboard.v1.LeaderboardService",
         servicer.CALLERS,
     )

@@ -1,5 +1,6 @@
 """Door 1, gRPC: unpack, command, pack."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,6 +15,7 @@ from protos.leaderboard.v1 import leaderboard_pb2 as pb
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1 import referral_pb2
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
+from services.leaderboard.addresses import ShortAddresses
 from services.leaderboard.board import Board
 from services.leaderboard.commands import profiles as profile_commands
 from services.leaderboard.commands import rebuilding
@@ -38,12 +40,19 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
     """creator.leaderboard.v1.LeaderboardService."""
 
     def __init__(
-        self, postgres: Postgres, clock: Clock, board: Board, referral: ReferralServiceStub, pseudonym_key: str
+        self,
+        postgres: Postgres,
+        clock: Clock,
+        board: Board,
+        referral: ReferralServiceStub,
+        addresses: ShortAddresses,
+        pseudonym_key: str,
     ) -> None:
         self._postgres = postgres
         self._clock = clock
         self._board = board
         self._referral = referral
+        self._addresses = addresses
         self._key = pseudonym_key.encode()
 
     async def GetBoard(self, request: pb.GetBoardRequest, context: _Context) -> pb.GetBoardResponse:
@@ -78,13 +87,14 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         if account_ref is None:
             return pb.GetProfileResponse(profile=pb.Profile())
         async with self._postgres.connection() as connection:
-            return pb.GetProfileResponse(profile=self._profile(await profiles.find(connection, account_ref)))
+            found = await profiles.find(connection, account_ref)
+        return pb.GetProfileResponse(profile=await self._profile(found))
 
     async def SetProfile(self, request: pb.SetProfileRequest, context: _Context) -> pb.SetProfileResponse:
         name = names.check_display_name(request.display_name)
         account_ref = await self._made_ref(request.account_id)
         changed = await profile_commands.set_profile(self._postgres, self._clock, account_ref, name)
-        return pb.SetProfileResponse(profile=self._profile(changed))
+        return pb.SetProfileResponse(profile=await self._profile(changed))
 
     async def GetEarningsSeries(
         self, request: pb.GetEarningsSeriesRequest, context: _Context
@@ -211,12 +221,13 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         today = self._clock.now().date()
         async with self._postgres.connection() as connection:
             faces = await places.faces(connection, [ranked.place.creator_ref for ranked in part.rows], today)
+        masks = await self._masks([ref for ref, face in faces.items() if not face.display_name])
 
         def row(ranked: Ranked) -> pb.BoardRow:
             ref = ranked.place.creator_ref
             return pb.BoardRow(
                 rank=ranked.rank,
-                display_name=faces[ref].display_name or boards.pseudonym(self._key, ref),
+                display_name=faces[ref].display_name or masks[ref],
                 referral_count=ranked.place.referral_count,
                 earned_micro=ranked.place.earned_micro,
                 streak_days=windows.streak_on(faces[ref].run, today),
@@ -225,9 +236,14 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
 
         return [row(ranked) for ranked in part.rows]
 
-    def _profile(self, profile: Profile) -> pb.Profile:
+    async def _masks(self, refs: Sequence[UUID]) -> Mapping[UUID, str]:
+        """What is shown of who shows no name: a wallet's short address, else a pseudonym."""
+        addresses = await self._addresses.of(refs)
+        return {ref: addresses.get(ref) or boards.pseudonym(self._key, ref) for ref in refs}
+
+    async def _profile(self, profile: Profile) -> pb.Profile:
         return pb.Profile(
             display_name=profile.display_name,
-            pseudonym=boards.pseudonym(self._key, profile.account_ref),
+            pseudonym=(await self._masks([profile.account_ref]))[profile.account_ref],
             updated_at=to_timestamp(profile.updated_at) if profile.updated_at else None,
         )

@@ -212,7 +212,12 @@ async def test_a_flush_in_the_middle_of_a_refresh_never_shows_half_a_board(
     assert lease is not None
     assert await lease.seen() is not None
     await cache._client.flushall()
-    for step in (lease.change(expected[:3]), lease.make(expected[:3]), lease.swap(), lease.finish(NOW, Seen(0, 1), 60_000)):
+    for step in (
+        lease.change(expected[:3]),
+        lease.make(expected[:3]),
+        lease.swap(),
+        lease.finish(NOW, Seen(0, 1), 60_000),
+    ):
         with pytest.raises(LeaseLost):
             await step
     assert await cache.page(ALL_TIME, None, 10) is None

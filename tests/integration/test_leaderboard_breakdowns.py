@@ -15,7 +15,9 @@ from libs.postgres import Postgres
 from protos.leaderboard.v1 import leaderboard_pb2 as pb
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
+from protos.score.v1.score_pb2_grpc import ScoreServiceStub
 from services.leaderboard import servicer
+from services.leaderboard.addresses import ShortAddresses
 from services.leaderboard.board import Board
 from services.leaderboard.commands import breakdowns
 from services.leaderboard.store import progress
@@ -109,7 +111,8 @@ async def running(database: Database) -> AsyncIterator[Creator]:
     ):
         stub = referral_pb2_grpc.ReferralServiceStub(to_referral)
         board = Board(postgres, "", 0)
-        door = servicer.LeaderboardServicer(postgres, ManualClock(at(5)), board, stub, "k" * 16)
+        addresses = ShortAddresses(ScoreServiceStub(to_referral))
+        door = servicer.LeaderboardServicer(postgres, ManualClock(at(5)), board, stub, addresses, "k" * 16)
         registrar = leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server
         server.add(registrar, door, "creator.leaderboard.v1.LeaderboardService", servicer.CALLERS)
         await server.start()

@@ -17,7 +17,9 @@ from libs.timestamps import to_datetime, to_timestamp
 from protos.leaderboard.v1 import events_pb2, leaderboard_pb2_grpc
 from protos.leaderboard.v1 import leaderboard_pb2 as pb
 from protos.referral.v1 import referral_pb2_grpc
+from protos.score.v1.score_pb2_grpc import ScoreServiceStub
 from services.leaderboard import servicer
+from services.leaderboard.addresses import ShortAddresses
 from services.leaderboard.board import Board
 from services.leaderboard.rules import boards
 from services.leaderboard.store import progress
@@ -71,9 +73,11 @@ async def opened(dsn: str, redis_url: str, referral: RunningReferral) -> AsyncIt
         await Postgres.open(dsn, schema="leaderboard") as postgres,
         running(Board(postgres, redis_url, 0)) as board,
         rpc.channel(f"127.0.0.1:{referral.server.port}", caller="leaderboard") as to_referral,
+        rpc.channel("127.0.0.1:1", caller="leaderboard") as nowhere,
     ):
         stub = referral_pb2_grpc.ReferralServiceStub(to_referral)
-        door = servicer.LeaderboardServicer(postgres, clock, board, stub, KEY)
+        addresses = ShortAddresses(ScoreServiceStub(nowhere))
+        door = servicer.LeaderboardServicer(postgres, clock, board, stub, addresses, KEY)
         registrar = leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server
         server.add(registrar, door, "creator.leaderboard.v1.LeaderboardService", servicer.CALLERS)
         await server.start()

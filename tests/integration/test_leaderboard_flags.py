@@ -25,7 +25,7 @@ from tests.support.leaderboard import (
     Share,
     ago,
     apply,
-    books,
+    books_and_referees,
     creator,
     opened,
     received,
@@ -142,20 +142,20 @@ async def test_every_order_in_which_two_flags_and_a_registration_come_gives_the_
         for order in itertools.permutations(some):
             await fresh(postgres)
             await tell(postgres, order)
-            found.add(tuple(await books(postgres)))
+            found.add(tuple(await books_and_referees(postgres)))
     assert len(found) == 1
 
 
 async def test_told_in_any_order_and_twice_the_books_are_the_same(database: Database) -> None:
     async with await Postgres.open(await database("leaderboard"), schema="leaderboard") as postgres:
         await tell(postgres, HISTORY)
-        expected = await books(postgres)
+        expected = await books_and_referees(postgres)
         for seed in range(20):
             order = [*HISTORY, *HISTORY]
             random.Random(seed).shuffle(order)
             await fresh(postgres)
             await tell(postgres, order)
-            assert await books(postgres) == expected
+            assert await books_and_referees(postgres) == expected
 
 
 async def test_flags_registrations_and_charges_at_once_lose_nothing(database: Database) -> None:
@@ -175,12 +175,12 @@ async def test_flags_registrations_and_charges_at_once_lose_nothing(database: Da
                 await apply(postgres, [Share(creator(number % 3), ago(number % 5), 10)])
 
         await asyncio.gather(lane(people, 1), lane([*flags, *early], 2), earning())
-        lived = await books(postgres)
+        lived = await books_and_referees(postgres)
         await fresh(postgres)
         await tell(postgres, [*people, *early, *flags])
         for number in range(30):
             await apply(postgres, [Share(creator(number % 3), ago(number % 5), 10)])
-        assert await books(postgres) == lived
+        assert await books_and_referees(postgres) == lived
         rows = await places_of(postgres)
     kept = [fact for number, fact in enumerate(people) if number % 4]
     shares = [Share(creator(number % 3), ago(number % 5), 10) for number in range(30)]

@@ -20,7 +20,7 @@ from services.leaderboard.jobs import Rebuilding
 from services.leaderboard.jobs import rebuilding as rebuilding_jobs
 from services.leaderboard.store import beside, progress, rebuilds
 from tests.conftest import Database
-from tests.support.leaderboard import ALL_TIME, NOW, Fact, Referral, Share, ago, books, creator, running
+from tests.support.leaderboard import ALL_TIME, NOW, Fact, Referral, Share, ago, books_and_referees, creator, running
 from tests.support.leaderboard_world import World, background, lives, world_at
 
 Eventually = Callable[..., Awaitable[Any]]
@@ -113,13 +113,13 @@ async def beside_are_gone(world: World) -> bool:
 
 async def test_what_is_made_again_is_equal_to_the_byte(world: World, eventually: Eventually) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     async with world.postgres.connection() as connection:
         positions = await progress.positions(connection)
     assert len({len(row) for row in lived}) > 4
     for _ in range(2):
         await rebuild(world, eventually)
-        assert await books(world.postgres) == lived
+        assert await books_and_referees(world.postgres) == lived
         async with world.postgres.connection() as connection:
             now = await progress.positions(connection)
         assert {place: position for place, position in now.items() if position} == positions
@@ -130,7 +130,7 @@ async def test_what_had_gone_wrong_is_right_again_and_shown(
     world: World, redis_url: str, eventually: Eventually
 ) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     async with running(Board(world.postgres, redis_url, 0)) as board:
         right = (await board.page(ALL_TIME, None, 100)).rows
         async with world.postgres.transaction() as connection:
@@ -141,7 +141,7 @@ async def test_what_had_gone_wrong_is_right_again_and_shown(
             )
         assert (await board.page(ALL_TIME, None, 100)).rows != right
         await rebuild(world, eventually)
-        assert await books(world.postgres) == lived
+        assert await books_and_referees(world.postgres) == lived
         assert (await board.page(ALL_TIME, None, 100)).rows == right
 
 
@@ -172,19 +172,19 @@ async def test_reading_and_counting_go_on_meanwhile_and_nothing_is_lost_or_count
         may_go_on.set()
         await eventually(lambda: ended(world), within=20)
         assert (await board.page(ALL_TIME, None, 100)).rows == during
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     await world.replay()
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     async with await Postgres.open(await database("leaderboard"), schema="leaderboard") as fresh:
         await World(world.referral, world.distribution, fresh, world.clock).replay()
-        assert await books(fresh) == lived
+        assert await books_and_referees(fresh) == lived
 
 
 async def test_whoever_is_killed_in_the_middle_is_followed_by_one_who_goes_on(
     world: World, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     monkeypatch.setattr(rebuilding_jobs, "_PAGE_EVENTS", 5)
     monkeypatch.setattr(rebuilding_jobs, "_PAGES_TOGETHER", 1)
     applied: list[int] = []
@@ -211,11 +211,11 @@ async def test_whoever_is_killed_in_the_middle_is_followed_by_one_who_goes_on(
         await rebuilder(world, dies)._rebuild(session, rebuild_id)
     assert len(applied) == 3
     assert await state(world) == [("under_way", "")]
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     async with background(rebuilder(world, counted).run, rebuilder(world, counted).run):
         await eventually(lambda: ended(world), within=20)
     assert await state(world) == [("done", "")]
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     assert sum(applied) == await events_of(world)
 
 
@@ -223,7 +223,7 @@ async def test_asked_for_twice_it_is_done_once_and_two_replicas_do_it_once(
     world: World, eventually: Eventually
 ) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     assert len(set(await asyncio.gather(*(ask(world) for _ in range(5))))) == 1
     applied: list[int] = []
 
@@ -236,7 +236,7 @@ async def test_asked_for_twice_it_is_done_once_and_two_replicas_do_it_once(
 
     async with background(rebuilder(world, counted).run, rebuilder(world, counted).run):
         await eventually(lambda: ended(world), within=20)
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     assert sum(applied) == await events_of(world)
 
 
@@ -252,9 +252,9 @@ async def test_who_was_forgotten_stays_forgotten_and_published_days_stay_as_they
         await erasure.forget(connection, erasing.erase, account_ref=ann, erasure_id=uuid.uuid4(), erased_at=NOW)
         await progress.mark_caught_up(connection, ago(days=10))
     await breakdowns.publish(world.postgres, timedelta(hours=1))
-    before = await kept(world), await books(world.postgres)
+    before = await kept(world), await books_and_referees(world.postgres)
     await rebuild(world, eventually)
-    assert (await kept(world), await books(world.postgres)) == before
+    assert (await kept(world), await books_and_referees(world.postgres)) == before
     async with world.postgres.connection() as connection:
         names = await connection.fetch("SELECT display_name FROM profiles")
         open_days = await connection.fetchval("SELECT min(day) FROM open_parts")
@@ -278,9 +278,9 @@ async def kept(world: World) -> list[tuple[Any, ...]]:
 async def test_an_event_that_makes_no_sense_is_left_out_again(world: World, eventually: Eventually) -> None:
     await world.referral.append([(Registration(referrer_ref="nobody"), "key", 0)])
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     await rebuild(world, eventually)
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     async with world.postgres.connection() as connection:
         letters = await connection.fetch("SELECT topic, partition, position FROM dead_letters")
     assert [tuple(row) for row in letters] == [("referral.registrations.v1", 0, 1)]
@@ -290,7 +290,7 @@ async def test_what_cannot_be_made_again_is_given_up_and_what_is_read_stays(
     world: World, eventually: Eventually
 ) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
 
     def broken(_handler: Any) -> Any:
         async def apply(_connection: Connection, _events: Sequence[Any]) -> None:
@@ -302,29 +302,29 @@ async def test_what_cannot_be_made_again_is_given_up_and_what_is_read_stays(
     async with background(rebuilder(world, broken).run):
         await eventually(lambda: ended(world), within=20)
     assert await state(world) == [("failed", "TooManyDeadLetters")]
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
     assert await beside_are_gone(world)
     await rebuild(world, eventually)
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
 
 
 async def test_a_log_that_has_lost_events_ends_it(world: World, eventually: Eventually) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     async with world.referral.postgres.transaction() as connection:
         await connection.execute("DELETE FROM events WHERE position = 2")
     await ask(world)
     async with background(rebuilder(world).run):
         await eventually(lambda: ended(world), within=20)
     assert await state(world) == [("failed", "EventsMissing")]
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
 
 
 async def test_tables_begun_by_another_version_of_the_schema_are_begun_anew(
     world: World, eventually: Eventually
 ) -> None:
     await live(world)
-    lived = await books(world.postgres)
+    lived = await books_and_referees(world.postgres)
     rebuild_id = await ask(world)
     async with world.postgres.transaction() as connection:
         await beside.make(connection)
@@ -334,7 +334,7 @@ async def test_tables_begun_by_another_version_of_the_schema_are_begun_anew(
     async with background(rebuilder(world).run):
         await eventually(lambda: ended(world), within=20)
     assert await state(world) == [("done", "")]
-    assert await books(world.postgres) == lived
+    assert await books_and_referees(world.postgres) == lived
 
 
 async def events_of(world: World) -> int:

@@ -191,6 +191,12 @@ async def books(postgres: Postgres) -> list[tuple[Any, ...]]:
             *await connection.fetch("SELECT * FROM earning_days ORDER BY creator_ref, day, model"),
             *await connection.fetch("SELECT * FROM open_parts ORDER BY day, creator_ref, referee_ref, model"),
             *await connection.fetch("SELECT * FROM reversal_days ORDER BY creator_ref, day"),
-            *await connection.fetch("SELECT * FROM referees ORDER BY referee_ref"),
         ]
     return [tuple(row) for row in rows]
+
+
+async def books_and_referees(postgres: Postgres) -> list[tuple[Any, ...]]:
+    """The same with everybody who came, where the same history names the same people."""
+    async with postgres.connection() as connection:
+        rows = await connection.fetch("SELECT * FROM referees ORDER BY referee_ref")
+    return [*await books(postgres), *(tuple(row) for row in rows)]

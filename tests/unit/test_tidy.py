@@ -17,7 +17,7 @@ SERVICE_FILES = {
     "metrics",
 }  # fmt: skip
 OUTSIDE = {
-    "leaderboard": {"board"},
+    "leaderboard": {"addresses", "board"},
     "payout": {"accounts", "ledger", "provider", "screening"},
     "score": {"accounts", "contracts"},
     "distribution": {"writer", "attribution"},
