@@ -1,14 +1,13 @@
 """gRPC between services: one door in (`Server`), one way out (`channel`), one translator of refusals."""
 
+from libs.calls import Refused, refusal_of
 from libs.rpc.channel import channel
 from libs.rpc.deadline import remaining_seconds
 from libs.rpc.errors import (
     DependencyUnavailable,
     MalformedRequest,
-    Refused,
     StoreUnavailable,
     TookTooLong,
-    refusal_of,
 )
 from libs.rpc.identity import ANONYMOUS, CallerNotAllowed, Tls, current_caller
 from libs.rpc.server import Server

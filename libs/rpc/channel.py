@@ -1,7 +1,6 @@
 """The one way out: every call has a deadline and says who asks, for which request, in which trace."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from typing import Any, Self
 import grpc
 
 from libs import telemetry
+from libs.calls import CHANNEL_OPTIONS, REQUEST_ID_KEY
 from libs.rpc.deadline import within
-from libs.rpc.errors import REQUEST_ID_KEY
 from libs.rpc.identity import Tls
-from libs.rpc.server import MAX_MESSAGE_BYTES
 
 WAIT_SECONDS = 5.0
 """How long a unary call waits unless it says otherwise. Streams have no bound of their own."""
@@ -22,40 +20,6 @@ RENEWAL_SECONDS = 10.0
 """How often a process looks whether its certificate's files have changed."""
 LEAVING_SECONDS = 60.0
 """How long calls of a connection with the former certificate may take."""
-
-# Every method may be sent twice: that is what request ids and natural keys are for. So UNAVAILABLE is always retried,
-# at most three times, and less while most calls fail (throttling), so that a struggling service is not buried.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.5},
-    }
-)
-_OPTIONS = (
-    ("grpc.service_config", _SERVICE_CONFIG),
-    ("grpc.service_config_disable_resolution", 1),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
-)
 
 
 def channel(
@@ -67,8 +31,8 @@ def channel(
     unless they name a time-out, and never longer than the call that they are made for.
     """
     if tls is None:
-        return Channel(grpc.aio.insecure_channel(address, options=_OPTIONS), caller, wait_seconds)
-    options = (*_OPTIONS, ("grpc.ssl_target_name_override", service)) if service else _OPTIONS
+        return Channel(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS), caller, wait_seconds)
+    options = (*CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", service)) if service else CHANNEL_OPTIONS
 
     def connect(tls: Tls) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(address, tls.channel_credentials(), options=options)

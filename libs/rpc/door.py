@@ -16,9 +16,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.trace import SpanKind
 
 from libs import telemetry
+from libs.calls import REQUEST_ID_KEY
 from libs.refusals import Code, Refusal
 from libs.rpc.deadline import deadline
-from libs.rpc.errors import REQUEST_ID_KEY, MalformedRequest, TookTooLong, as_refusal, to_status
+from libs.rpc.errors import MalformedRequest, TookTooLong, as_refusal, to_status
 from libs.rpc.identity import ANONYMOUS, CallerNotAllowed, caller, certified_name
 from libs.telemetry.context import valid_traceparent
 from libs.telemetry.metrics import RPC_REFUSALS, RPC_SECONDS

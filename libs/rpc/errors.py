@@ -15,7 +15,6 @@ from grpc_status import rpc_status
 from libs.refusals import Aborted, Code, InvalidArgument, Refusal, Unavailable
 
 DOMAIN = "creator-economy"
-REQUEST_ID_KEY = "x-request-id"
 
 # gRPC bounds all trailing metadata of a call to 8 KiB; an echoed value must not cost the answer.
 _MESSAGE_CHARS = 500
@@ -56,17 +55,6 @@ class InternalError(_Bug):
 
     def __init__(self) -> None:
         super().__init__("internal error")
-
-
-class Refused(Exception):
-    """Another service's refusal, as its caller sees it."""
-
-    def __init__(self, code: Code, reason: str, message: str, data: dict[str, str]) -> None:
-        super().__init__(f"{reason}: {message}")
-        self.code = code
-        self.reason = reason
-        self.message = message
-        self.data = data
 
 
 _STORE_FAULTS = (
@@ -110,21 +98,6 @@ def to_status(refusal: Refusal) -> tuple[grpc.StatusCode, str, tuple[tuple[str, 
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
     rich = rpc_status.to_status(status)
     return rich.code, rich.details, rich.trailing_metadata
-
-
-def refusal_of(error: grpc.aio.AioRpcError) -> Refused:
-    """Read the refusal in a failed call. Where gRPC itself failed the reason is the code's name, the text our own."""
-    try:
-        status = rpc_status.from_call(error)
-    except (ValueError, DecodeError):
-        status = None
-    if status is not None:
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info):
-                return Refused(Code(status.code), info.reason, status.message, dict(info.metadata))
-    code = Code[error.code().name]
-    return Refused(code, code.name, code.name.replace("_", " ").lower(), {})
 
 
 def _only(error: BaseException) -> BaseException:

@@ -9,12 +9,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from libs import telemetry
+from libs.calls import MAX_MESSAGE_BYTES
 from libs.rpc.door import Door, Handler, is_written
 from libs.rpc.identity import Tls
 from libs.settings import Misconfigured
 from libs.telemetry.metrics import RPC_IN_FLIGHT
-
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 LIVE = "live"
 """The health service name for liveness: serving for as long as the process answers. Readiness is the name ""."""

@@ -16,8 +16,8 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from libs import rpc, telemetry
+from libs.calls import REQUEST_ID_KEY
 from libs.refusals import Code, FailedPrecondition, InvalidArgument
-from libs.rpc.errors import REQUEST_ID_KEY
 from protos.events.v1 import events_pb2
 from tests.support.meshes import Answer, served, stub
 

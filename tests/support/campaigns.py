@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from libs import rpc
-from libs.rpc.errors import refusal_of
+from libs.rpc import refusal_of
 from protos.distribution.v1 import campaigns_pb2 as pb
 from protos.distribution.v1 import campaigns_pb2_grpc
 from protos.referral.v1 import referral_pb2_grpc
