@@ -17,6 +17,7 @@ from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -25,9 +26,19 @@ from deploy.local.demo.economy import DATA, Economy, build
 from tests.support.eventually import eventually
 from tests.support.stacks import Stack
 
-CHARGES = 19_366
+TRACE = 19_366
+TRAININGS = 4
+CHARGES = TRACE + TRAININGS
 KILL_AFTER = 4_000
 BONUS, BUDGET, CAP = 5_000_000, 400_000_000, 20
+PAID = {
+    "creator-01": (1_200_000_000, 11_400),
+    "creator-02": (40_000_000, 910_000),
+    "creator-03": (65_000_000, 1_327_659),
+}
+"""What each creator is paid out, and the network's fee of it, in micro-USD."""
+REFUSED = {"creator-11": 25_000_000}
+"""What the provider will not have."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,7 @@ async def books(stack: Stack) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture(scope="module")
 async def first_run(stack: Stack, books: asyncpg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """The demo, with distribution and then referral killed -9 in the middle of the trace."""
+    """The demo, with distribution and then referral killed -9 amid the trace, and payout amid its payouts."""
     process = await start_demo(stack, tmp_path_factory.mktemp("demo") / "demo.json")
     for number, name in enumerate(("distribution", "referral"), start=1):
 
@@ -77,6 +88,14 @@ async def first_run(stack: Stack, books: asyncpg.Connection, tmp_path_factory: p
 
         await eventually(so_far, within=60)
         stack.kill(name, signal.SIGKILL)
+
+    async def is_paying() -> bool:
+        return bool(
+            await books.fetchval("SELECT EXISTS (SELECT FROM payout.payouts WHERE stage IN (5, 6) AND money = 3)")
+        )
+
+    await eventually(is_paying, within=120)
+    stack.kill("payout", signal.SIGKILL)
     return await finish(process)
 
 
@@ -130,6 +149,12 @@ def expected(economy: Economy) -> Expected:
             if creator and not refund.refunded_late:
                 found.taken_back[creator.account_id] += r
     earn_bonuses(found, economy)
+    for creator, (gross, fee) in PAID.items():
+        found.accounts[f"creator {creator}"] -= gross
+        found.accounts["platform:paid_out"] += gross
+        found.accounts["treasury:payout_reserve"] -= gross
+        found.accounts["provider:sent"] += gross - fee
+        found.accounts["provider:fees"] += fee
     return found
 
 
@@ -176,8 +201,9 @@ def test_the_demo_replays_the_whole_real_trace_at_twice_its_cost(economy: Econom
     prices = json.loads((DATA / "prices.json").read_text())
     with gzip.open(DATA / "azure_llm_inference_conv_2023.csv.gz", "rt", newline="") as file:
         requests = list(csv.DictReader(file))
-    assert len(requests) == len(economy.charges) == CHARGES
-    for row, charge in zip(requests, economy.charges, strict=True):
+    trace = [charge for charge in economy.charges if not charge.inference_charge_id.startswith("training-")]
+    assert (len(requests), len(trace), len(economy.charges)) == (TRACE, TRACE, CHARGES)
+    for row, charge in zip(requests, trace, strict=True):
         price = prices[charge.model]
         usd = int(row["ContextTokens"]) * Fraction(price["input"]) + int(row["GeneratedTokens"]) * Fraction(
             price["output"]
@@ -198,8 +224,8 @@ async def test_the_printed_table_is_what_the_inputs_give(
     first_run: Played, economy: Economy, expected: Expected
 ) -> None:
     referrals = Counter(sign_up.creator.account_id for sign_up in economy.sign_ups if sign_up.creator)
-    amount = r" +\$([\d,.]+) │"
-    row = re.compile(r"│ ([A-Z][^│]+?) +│ +([\d,]+) │ +([\d,]+) │" + 3 * amount)
+    amount = r" *\$([\d,.]+) ?│"
+    row = re.compile(r"│([A-Z][^│]+?) *│ *([\d,]+)│ *([\d,]+)│" + 3 * amount)
     printed = {
         match[1].strip(): tuple(int(re.sub(r"[,.]", "", match[column])) for column in range(2, 7))
         for match in row.finditer(first_run.printed)
@@ -210,7 +236,7 @@ async def test_the_printed_table_is_what_the_inputs_give(
             expected.charges[creator.account_id],
             expected.accrued[creator.account_id],
             expected.taken_back[creator.account_id],
-            expected.accrued[creator.account_id] - expected.taken_back[creator.account_id],
+            payable_of(expected, creator.account_id),
         )
         for creator in economy.creators
     }
@@ -222,11 +248,43 @@ async def test_the_printed_table_is_what_the_inputs_give(
     assert credited == {creator.display_name: bonuses_of(expected, creator.account_id) for creator in economy.creators}
 
 
+def payable_of(expected: Expected, creator: str) -> int:
+    """What is left to be asked for."""
+    return expected.accrued[creator] - expected.taken_back[creator] - PAID.get(creator, (0, 0))[0]
+
+
 def bonuses_of(expected: Expected, creator: str) -> tuple[int, int, int]:
     """Granted, denied, and their sum."""
     granted = expected.bonuses[creator, "granted", ""]
     denied = sum(count for (name, state, _), count in expected.bonuses.items() if (name, state) == (creator, "denied"))
     return granted, denied, granted * BONUS
+
+
+async def test_the_provider_sent_what_was_burned_and_not_returned_each_to_its_creator(
+    first_run: Played, stack: Stack, books: asyncpg.Connection, economy: Economy
+) -> None:
+    url = stack.line["provider"].removesuffix("/v1") + "/control/state"
+    async with aiohttp.ClientSession() as http, http.get(url) as answer:
+        rows = (await answer.json())["rows"]
+    sent = {row["address"]: int(Decimal(row["amount"]) * 10**6) for row in rows if row["sent"]}
+    assert len(sent) == sum(row["sent"] for row in rows), "nobody is sent anything twice"
+    wallets = {each.account_id: scores.wallet(number).address for number, each in enumerate(economy.creators)}
+    wallets["creator-03"] = "TEmGwPeRTPiLFLVfBxXkSP91yc5GMNQhfS"
+    assert sent == {wallets[name]: gross - fee for name, (gross, fee) in PAID.items()}
+    refs = await refs_of(books)
+    holds = await books.fetch(
+        "SELECT creator_ref::text, state, amount_micro, sent_micro, fee_micro FROM distribution.payout_holds"
+    )
+    completed, failed = 4, 5
+    assert sorted(map(tuple, holds)) == sorted(
+        [(refs[name], completed, gross, gross - fee, fee) for name, (gross, fee) in PAID.items()]
+        + [(refs[name], failed, gross, 0, 0) for name, gross in REFUSED.items()]
+    )
+    burned = sum(row["amount_micro"] for row in holds)
+    assert sum(sent.values()) == burned - sum(REFUSED.values()) - sum(fee for _, fee in PAID.values())
+    states = dict(re.findall(r"│ ([A-Z][^│]+?) +│[^\n]*│ +(completed|failed) │", first_run.printed))
+    names = {each.account_id: each.display_name for each in economy.creators}
+    assert states == {names[name]: "completed" for name in PAID} | {names[name]: "failed" for name in REFUSED}
 
 
 async def test_every_charge_is_in_the_journal_once_with_the_shares_that_the_inputs_give(
@@ -415,8 +473,11 @@ async def test_run_again_it_pays_nothing_twice(
     first_run: Played, stack: Stack, books: asyncpg.Connection, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     state = next(tmp_path_factory.getbasetemp().glob("demo*/demo.json"))
+    payouts = "SELECT payout_id, revision, money FROM payout.payouts ORDER BY payout_id"
+    asked = await books.fetch(payouts)
     before = await books.fetch("SELECT name, balance_micro FROM distribution.accounts ORDER BY name")
     again = await finish(await start_demo(stack, state))
     assert again.code == 0, again.printed
     assert f"{CHARGES:,} charges had been answered before" in again.printed
     assert await books.fetch("SELECT name, balance_micro FROM distribution.accounts ORDER BY name") == before
+    assert await books.fetch(payouts) == asked

@@ -12,7 +12,7 @@ import grpc
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from deploy.local.demo import billing, bonuses, report, scores, state
+from deploy.local.demo import billing, bonuses, payouts, report, scores, state
 from deploy.local.demo.economy import WAVES, Charge, Economy, build
 from deploy.local.demo.front_door import FrontDoor, Refused
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
@@ -136,7 +136,8 @@ async def play(stack: dict[str, str], economy: Economy, path: Path, console: Con
             await bring_scores(front_door, stack, economy, progress, path)
             await let_it_settle(front_door, stack["distribution"], economy, progress, path)
         rewards = await scores.rewarded(stack["score"], economy, await anchor(front_door, economy, path))
-        result = await report.collect(stack, front_door, economy, answers.by_charge, rewards)
+        paid = await payouts.pay(front_door, stack, economy)
+        result = await report.collect(stack, front_door, economy, answers.by_charge, rewards, paid)
     if answers.replayed:
         console.print(f"{answers.replayed:,} charges had been answered before: they were paid nothing again.")
     return report.show(result, console)

@@ -23,6 +23,8 @@ PAYERS = 400
 COMMUNITIES = ("atelier", "hangar", "harbour", "observatory")
 CHANNELS = ("discord", "telegram", "x", "")
 MINT_PRICES_MICRO = (0, 500_000, 1_000_000, 2_500_000)
+TRAININGS_MICRO = {1: 13_000_000_000, 2: 500_000_000, 3: 700_000_000, 11: 300_000_000}
+"""A training that somebody brought by the n-th creator has done: an hour of the trace alone pays nobody $10."""
 CREATORS = (
     "Ada Lovelace", "Grace Hopper", "Katherine Johnson", "Hedy Lamarr", "Alan Turing", "Joan Clarke",
     "Radia Perlman", "Edsger Dijkstra", "Barbara Liskov", "Donald Knuth", "Frances Allen", "Tim Berners-Lee",
@@ -114,7 +116,9 @@ def build(seed: int = SEED, limit: int | None = None) -> Economy:
     purchases = tuple(_purchases(sign_ups, charges))
     paid_by = {purchase.account_id: purchase.payment_id for purchase in purchases}
     funded = tuple(replace(charge, payment_id=paid_by.get(charge.payer_account_id, "")) for charge in charges)
-    return Economy(creators, sign_ups, funded, purchases, tuple(_mints(random.Random(seed), sign_ups, paid_by)))
+    trainings = tuple(_trainings(creators, sign_ups, paid_by))
+    mints = tuple(_mints(random.Random(seed), sign_ups, paid_by))
+    return Economy(creators, sign_ups, trainings + funded, purchases, mints)
 
 
 def _sign_ups(draw: random.Random, creators: tuple[Creator, ...]) -> Iterator[SignUp]:
@@ -179,6 +183,28 @@ def _purchases(sign_ups: tuple[SignUp, ...], charges: tuple[Charge, ...]) -> Ite
             price_micro=spent[account_id],
             refunded_micro=refunded_micro,
             refunded_late=account_id == second,
+        )
+
+
+def _trainings(
+    creators: tuple[Creator, ...], sign_ups: tuple[SignUp, ...], paid_by: Container[str]
+) -> Iterator[Charge]:
+    """Large charges by invoice, at the instant of the first request."""
+    for number, revenue_micro in TRAININGS_MICRO.items():
+        payer = next(
+            each.account_id
+            for each in sign_ups
+            if each.creator == creators[number - 1] and each.account_id not in paid_by
+        )
+        yield Charge(
+            inference_charge_id=f"training-{number:02d}",
+            payer_account_id=payer,
+            community_id=COMMUNITIES[number % len(COMMUNITIES)],
+            model="gpt-4.1",
+            model_tier="standard",
+            revenue_micro=revenue_micro,
+            provider_cost_micro=revenue_micro // MARKUP,
+            at=timedelta(0),
         )
 
 

@@ -34,12 +34,14 @@ class FrontDoor:
         await self._http.close()
 
     async def call(
-        self, method: str, path: str, *, token: str = "", body: object = None, ip: str = ""
+        self, method: str, path: str, *, token: str = "", body: object = None, ip: str = "", key: str = ""
     ) -> dict[str, Any]:
         """One request; a 429 or 503 is tried again when the gateway says so."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if ip:
             headers["X-Forwarded-For"] = ip
+        if key:
+            headers["Idempotency-Key"] = key
         for _ in range(20):
             async with (
                 self._slots,

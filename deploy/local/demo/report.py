@@ -13,6 +13,7 @@ from rich.table import Table
 from deploy.local.demo import bonuses
 from deploy.local.demo.economy import Economy
 from deploy.local.demo.front_door import FrontDoor
+from deploy.local.demo.payouts import Paid
 from deploy.local.demo.scores import Rewards
 from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
@@ -26,6 +27,7 @@ SETTLED_WAIT_S = 60
 class CreatorRow:
     """One creator: what the board shows, what billing was answered, and the ledger's seven buckets."""
 
+    account_id: str
     display_name: str
     referrals: int
     charges: int
@@ -47,6 +49,7 @@ class Report:
     creators: list[CreatorRow] = field(default_factory=list)
     parties: dict[str, int] = field(default_factory=dict)
     rewards: Sequence[Rewards] = ()
+    paid: Paid = field(default_factory=Paid)
     checks: list[tuple[str, bool]] = field(default_factory=list)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -57,6 +60,7 @@ async def collect(
     economy: Economy,
     answers: Mapping[str, FinalizeResponse],
     rewards: Sequence[Rewards],
+    paid: Paid,
 ) -> Report:
     """Reads the ledger, waits until board and bonuses have what is in it, and reads those."""
     earned, charges = _by_creator(economy, answers)
@@ -76,6 +80,7 @@ async def collect(
         row = board.get(creator.display_name, {})
         report.creators.append(
             CreatorRow(
+                account_id=creator.account_id,
                 display_name=creator.display_name,
                 referrals=int(row.get("referral_count", 0)),
                 charges=charges[creator.account_id],
@@ -88,9 +93,11 @@ async def collect(
     report.parties = {family.family: family.balance_micro for family in trial.families}
     report.creators.sort(key=lambda row: -row.earned_micro)
     report.rewards = rewards
+    report.paid = paid
     report.checks = _checks(report, economy, answers, trial.total_micro)
     report.checks += _bonus_checks(report, earned_bonuses, bonuses.expected(economy))
     report.checks += _reward_checks(report)
+    report.checks += _payout_checks(report)
     return report
 
 
@@ -147,9 +154,8 @@ def _checks(
     to_the_micro = 0 <= -receipts_micro - revenue_micro + refunded_micro <= len(economy.charges)
     loss_micro = -report.parties.get("platform:clawback_loss", 0)
     in_ledger = all(row.earned_micro == row.ledger.accrued_micro for row in report.creators)
-    adds_up = all(
-        row.ledger.withdrawable_micro + row.ledger.reversed_micro == row.earned_micro for row in report.creators
-    )
+    parts = ("withdrawable_micro", "paid_out_micro", "reversed_micro")
+    adds_up = all(sum(getattr(row.ledger, part) for part in parts) == row.earned_micro for row in report.creators)
     on_board = all(row.earned_micro - row.ledger.reversed_micro == row.board_micro for row in report.creators)
     return [
         (f"every charge answered: {len(answers):,} of {len(economy.charges):,}", len(answers) == len(economy.charges)),
@@ -157,7 +163,10 @@ def _checks(
         (f"receipts {usd(-receipts_micro)} = revenue less refunds of {usd(refunded_micro)}", to_the_micro),
         (f"the books sum to zero: {usd(total_micro)}", total_micro == 0),
         (f"creators were answered {usd(earned_micro)}, and the ledger accrued it for them", in_ledger),
-        (f"all of it is withdrawable or taken back; the platform bore {usd(loss_micro)} of a late refund", adds_up),
+        (
+            f"all of it is paid, payable or taken back; the platform bore {usd(loss_micro)} of a late refund",
+            adds_up,
+        ),
         ("the leaderboard shows what was not taken back", on_board),
         (f"the reserve backs it: {usd(reserve_micro)} ≥ {usd(held_micro)}", reserve_micro >= held_micro),
     ]
@@ -193,16 +202,44 @@ def _pool_micro(report: Report) -> int:
     return report.parties.get("foundation:score_rewards", 0)
 
 
+def _payout_checks(report: Report) -> list[tuple[str, bool]]:
+    told, balance = report.paid.provider, report.parties
+    sent_micro = int(sum(told.sent) * 1_000_000)
+    done = {name: each for name, each in report.paid.by_account.items() if each["state"] == "completed"}
+    gross = {name: int(each["amount_micro"]) for name, each in done.items()}
+    fees_micro = sum(int(each["fee_micro"]) for each in done.values())
+    paid_micro = sum(gross.values())
+    in_books = tuple(balance.get(name, 0) for name in ("provider:sent", "provider:fees", "platform:paid_out"))
+    debited = {row.account_id: row.ledger.paid_out_micro for row in report.creators if row.ledger.paid_out_micro}
+    on_its_way = balance.get("provider:in_flight", 0) + sum(row.ledger.held_micro for row in report.creators)
+    failed = len(report.paid.by_account) - len(done)
+    return [
+        (
+            f"the provider sent {usd(sent_micro)}: what was paid out, {usd(paid_micro)}, less fees",
+            in_books == (sent_micro, fees_micro, paid_micro) and sent_micro + fees_micro == paid_micro,
+        ),
+        (f"{len(done)} creators are debited that, and nothing else is on its way", debited == gross and not on_its_way),
+        (f"{failed} payout failed, and its money is its creator's again", failed == 1 and debited == gross),
+        (
+            f"all {told.callbacks_made} signed callbacks of the provider were taken",
+            0 < told.callbacks_made <= told.callbacks_taken,
+        ),
+    ]
+
+
 def show(report: Report, console: Console) -> bool:
     """Prints it all; true when every check holds."""
-    table = Table(title="Who earned what")
+    # Without padding it fits into 80 columns.
+    table = Table(title="Who earned what", padding=0)
     table.add_column("creator", no_wrap=True)
     for column in ("brought", "charges", "earned", "taken back", "payable"):
         table.add_column(column, justify="right")
     for row in report.creators:
-        amounts = (row.earned_micro, row.ledger.reversed_micro, row.ledger.withdrawable_micro)
+        ledger = row.ledger
+        amounts = row.earned_micro, ledger.reversed_micro, ledger.withdrawable_micro
         table.add_row(row.display_name, f"{row.referrals:,}", f"{row.charges:,}", *map(usd, amounts))
     console.print(table)
+    console.print(_payout_table(report))
     console.print(_bonus_table(report))
     console.print(_reward_table(report))
     books = Table(title="The books")
@@ -225,6 +262,18 @@ def _bonus_table(report: Report) -> Table:
         table.add_column(column, justify="right")
     for row in report.creators:
         table.add_row(row.display_name, f"{row.bonuses['granted']}", f"{row.bonuses['denied']}", usd(row.bonus_micro))
+    return table
+
+
+def _payout_table(report: Report) -> Table:
+    table = Table(title="Payouts")
+    table.add_column("creator", no_wrap=True)
+    for column in ("asked for", "fee", "sent", "state"):
+        table.add_column(column, justify="right")
+    for row in report.creators:
+        if asked := report.paid.by_account.get(row.account_id):
+            amounts = (usd(int(asked[name])) for name in ("amount_micro", "fee_micro"))
+            table.add_row(row.display_name, *amounts, asked["sent_amount"], asked["state"])
     return table
 
 
