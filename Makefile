@@ -29,7 +29,10 @@ test: setup ## run every test
 	exec $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 test-kafka: setup ## run every test that touches the broker on Apache Kafka (needs Java 17 and Maven, fetches 45 MB once)
-	BROKER=kafka exec $(PY) -m pytest -n 2 --dist loadfile -m broker -rs
+	BROKER=kafka exec $(PY) -m pytest -n 2 --dist loadfile -m 'broker and not chaos' -rs --timeout 300
+
+chaos: setup ## everything fails while the demo goes on: SHORT=1 under 3 minutes, SEED=n the same again, BROKER=kafka
+	exec $(PY) -m pytest tests/chaos -m chaos -rs
 
 nightly: setup ## the same properties at full size
 	HYPOTHESIS_PROFILE=nightly exec $(PY) -m pytest -m "nightly or not nightly"
@@ -68,4 +71,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test test-kafka nightly audit backup restore bench check lint types layers protos unused clean
+.PHONY: help setup run up down test test-kafka chaos nightly audit backup restore bench check lint types layers protos unused clean
