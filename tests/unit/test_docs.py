@@ -1,0 +1,56 @@
+"""The documentation against the code: what it links to, runs, sets and works out exists and is so."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from libs.money import Rates, split
+from tests.unit.test_deployments import PROCESSES, declared
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+FIRST_RULE = Rates(1000, 500, 7000, 2500)
+OF_THE_STACK = {"PORT_BASE"}
+CODES = {"UNAVAILABLE", "FAILED"}
+
+
+def name(page: Path) -> str:
+    return page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", page.read_text()) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_is_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", page.read_text())) <= targets
+    modules = re.findall(r"python -m ([a-z_.]+)", page.read_text())
+    assert [each for each in modules if not (ROOT / (each.replace(".", "/") + ".py")).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_setting_is_read_by_a_process(page: Path) -> None:
+    known = {setting for process in PROCESSES for setting in declared(process)} | OF_THE_STACK | CODES
+    named = set(re.findall(r"(?<![\w`$/])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?!\w)", page.read_text()))
+    assert named <= known
+
+
+def test_each_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    assert [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
+def test_the_worked_numbers_are_those_of_the_rules() -> None:
+    rows = re.findall(r"^\| (\d+(?: \| \d+){7}) \|$", (ROOT / "docs/concepts.md").read_text(), re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        revenue, *shares = map(int, row.split(" | "))
+        referred, organic = (split(revenue, FIRST_RULE, referred=each) for each in (True, False))
+        of_referred = [referred.referrer_micro, referred.commons_micro, referred.community_micro]
+        of_organic = [organic.commons_micro, organic.community_micro, organic.foundation_micro]
+        assert shares == [*of_referred, referred.foundation_micro, *of_organic]
