@@ -26,7 +26,7 @@ down: ## end what `make up` started
 	if test -x $(PY); then exec $(PY) -m deploy.local down; else echo "The stack was not up." >&2; fi
 
 test: setup ## run every test
-	exec $(PY) -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	exec $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-kafka: setup ## run every test that touches the broker on Apache Kafka (needs Java 17 and Maven, fetches 45 MB once)
 	BROKER=kafka exec $(PY) -m pytest -n 2 --dist loadfile -m 'broker and not chaos' -rs --timeout 300

@@ -92,9 +92,27 @@ def redis_url(redis_server: int) -> str:
     return f"redis://{LOOPBACK}:{redis_server}/0"
 
 
+# Files that take a minute begin first, so that no worker is left alone with one at the end.
+LONG = (
+    "test_demo_economy",
+    "test_pages",
+    "test_bench",
+    "test_backup",
+    "test_local_",
+    "test_payout_process",
+    "test_leaderboard_boards",
+    "test_distribution_cuts",
+    "test_distribution_process",
+    "test_rolling_restart",
+    "test_gateway_inputs",
+    "test_whole_surface",
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks whatever stands on a broker, so that no such test is forgotten by `make test-kafka`."""
+    """Marks whatever stands on a broker, so that no such test is forgotten by `make test-kafka`; long ones go first."""
+    items.sort(key=lambda item: not item.path.name.startswith(LONG))
     for item in items:
         if brokers.FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("broker")

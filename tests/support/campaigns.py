@@ -226,7 +226,7 @@ async def campaigns_running(ledger: Ledger) -> AsyncIterator[Campaigns]:
         await server.start()
         await server.ready()
         try:
-            async with rpc.channel(f"127.0.0.1:{server.port}", caller="anonymous") as channel:
+            async with rpc.channel(f"127.0.0.1:{server.port}", caller="anonymous", wait_seconds=30) as channel:
                 yield Campaigns(ledger, campaigns_pb2_grpc.CampaignsServiceStub(channel))
         finally:
             await server.drain(hasty=True)

@@ -192,8 +192,8 @@ async def ledger_running(dsn: str, referral: RunningReferral, **changed: str) ->
         async with (
             _running(attributions.run, attributions.forget_erased, writer.run) as stop,
             _serving(server),
-            rpc.channel(f"127.0.0.1:{server.port}", caller="billing") as billing,
-            rpc.channel(f"127.0.0.1:{server.port}", caller="gateway") as gateway,
+            rpc.channel(f"127.0.0.1:{server.port}", caller="billing", wait_seconds=30) as billing,
+            rpc.channel(f"127.0.0.1:{server.port}", caller="gateway", wait_seconds=30) as gateway,
         ):
             yield Ledger(
                 postgres,
