@@ -100,6 +100,14 @@ class Stage:
         self._start(services.service(service, self.around))
         return time.monotonic() - began
 
+    def open(self, *specs: Spec) -> None:
+        """Start what is no service of the five."""
+        for spec in specs:
+            self._start(spec)
+
+    def has(self, name: str) -> bool:
+        return name in self._processes
+
     def stop(self, name: str) -> None:
         self._processes.pop(name).stop()
 

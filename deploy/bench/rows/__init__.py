@@ -3,7 +3,18 @@
 from typing import Final
 
 from deploy.bench.bench import Measure
-from deploy.bench.rows import audit, baselines, doors, ingestion, packages, processes, scale, scores, settlement
+from deploy.bench.rows import (
+    audit,
+    baselines,
+    doors,
+    front_door,
+    ingestion,
+    packages,
+    processes,
+    scale,
+    scores,
+    settlement,
+)
 
 ALL: Final[dict[str, Measure]] = {
     "doors": doors.measure,
@@ -15,5 +26,6 @@ ALL: Final[dict[str, Measure]] = {
     "audit": audit.measure,
     "settlement": settlement.measure,
     "scores": scores.measure,
+    "front_door": front_door.measure,
 }
 """`doors` comes first: it measures the echo that every ratio is to."""

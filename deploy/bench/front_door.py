@@ -1,0 +1,148 @@
+"""Requests through the gateway at a given rate, whatever becomes of those before: told as one line of JSON.
+
+An open loop: each request is due at an instant of its own, and its time is counted from then, so that a gateway that
+falls behind cannot hide it. Whatever is not answered with success is counted too.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import aiohttp
+import uvloop
+
+from deploy.local.demo.front_door import CONCURRENT, FrontDoor
+from libs import rpc
+from protos.referral.v1 import referral_pb2
+from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
+
+_BINDINGS_EACH = 8
+"""Below what a code may bind in an hour."""
+_READERS = 200
+
+
+class Asked(NamedTuple):
+    """One request, ready to be sent."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: dict[str, str] | None = None
+
+
+class World:
+    """What the requests are about: made beforehand."""
+
+    def __init__(self, door: FrontDoor, referral: str) -> None:
+        self._door = door
+        self._referral = ReferralServiceStub(rpc.channel(referral, caller="gateway"))
+
+    async def readings(self, count: int) -> list[Asked]:
+        """Pages of the board, by creators who have a place somewhere and others who have none."""
+        tokens = await self._tokens([f"bench-creator-{number}" for number in range(_READERS)])
+        path = "/api/referrals/leaderboard?timeframe=all_time&limit=50"
+        return [Asked("GET", path, tokens[number % _READERS]) for number in range(count)]
+
+    async def registrations(self, count: int) -> list[Asked]:
+        """Everybody new, from an address of its own, by codes that are not used up."""
+        codes = await self._codes("bench-door", -(-count // _BINDINGS_EACH))
+        tokens = await self._tokens([f"bench-door-visitor-{number}" for number in range(count)])
+        return [
+            Asked(
+                "POST",
+                "/api/referrals/register",
+                tokens[number] | {"X-Forwarded-For": f"10.{number >> 8 & 255}.{number & 255}.1"},
+                {"code": codes[number % len(codes)]},
+            )
+            for number in range(count)
+        ]
+
+    async def _codes(self, prefix: str, count: int) -> list[str]:
+        codes: dict[int, str] = {}
+
+        async def make(number: int) -> None:
+            asked = referral_pb2.CreateCodeRequest(account_id=f"{prefix}-{number}")
+            codes[number] = (await self._referral.CreateCode(asked)).code.code
+
+        await _together(make, range(count))
+        return [codes[number] for number in range(count)]
+
+    async def _tokens(self, account_ids: Sequence[str]) -> list[dict[str, str]]:
+        now = await self._door.now()
+        tokens = await asyncio.gather(*(self._door.token(account_id, now) for account_id in account_ids))
+        return [{"Authorization": f"Bearer {token}"} for token in tokens]
+
+
+async def _together(act: Callable[[int], Awaitable[None]], numbers: Iterable[int]) -> None:
+    slots = asyncio.Semaphore(CONCURRENT)
+
+    async def one(number: int) -> None:
+        async with slots:
+            await act(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in numbers:
+            group.create_task(one(number))
+
+
+async def _send(gateway: str, asked: Sequence[Asked], rate: float, warm: int) -> dict[str, Any]:
+    times: list[float] = []
+    failures: dict[str, int] = {}
+    clock = time.perf_counter
+    began = clock()
+
+    async def one(number: int, http: aiohttp.ClientSession) -> None:
+        due = began + number / rate
+        await asyncio.sleep(max(0, due - clock()))
+        request = asked[number]
+        async with http.request(
+            request.method, gateway + request.path, headers=request.headers, json=request.body
+        ) as answer:
+            text = await answer.text()
+        if not answer.ok:
+            said = f"{answer.status} {json.loads(text).get('code')}"
+            failures[said] = failures.get(said, 0) + 1
+        if number >= warm:
+            times.append(clock() - due)
+
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(len(asked)):
+            group.create_task(one(number, http))
+    times.sort()
+    return {
+        "p50_ms": times[len(times) // 2] * 1000,
+        "p99_ms": times[len(times) * 99 // 100] * 1000,
+        "max_ms": times[-1] * 1000,
+        "rate": (len(asked) - 1) / (clock() - began),
+        "failures": failures,
+    }
+
+
+async def _run(given: argparse.Namespace) -> dict[str, Any]:
+    async with FrontDoor(given.gateway) as door:
+        world = World(door, given.referral)
+        warm = int(given.rate * given.warm)
+        count = warm + int(given.rate * given.seconds)
+        asked = await getattr(world, given.kind)(count)
+        return await _send(given.gateway, asked, given.rate, warm)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=("readings", "registrations"))
+    parser.add_argument("gateway")
+    parser.add_argument("referral")
+    parser.add_argument("--rate", type=float, default=100)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--warm", type=float, default=2)
+    print(json.dumps(uvloop.run(_run(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
