@@ -26,6 +26,7 @@ from deploy.local.demo.economy import DATA, Economy, build
 from tests.support.eventually import eventually
 from tests.support.stacks import Stack
 
+pytestmark = pytest.mark.timeout(300)
 TRACE = 19_366
 TRAININGS = 4
 CHARGES = TRACE + TRAININGS
@@ -149,8 +150,8 @@ def expected(economy: Economy) -> Expected:
             if creator and not refund.refunded_late:
                 found.taken_back[creator.account_id] += r
     earn_bonuses(found, economy)
-    for creator, (gross, fee) in PAID.items():
-        found.accounts[f"creator {creator}"] -= gross
+    for name, (gross, fee) in PAID.items():
+        found.accounts[f"creator {name}"] -= gross
         found.accounts["platform:paid_out"] += gross
         found.accounts["treasury:payout_reserve"] -= gross
         found.accounts["provider:sent"] += gross - fee

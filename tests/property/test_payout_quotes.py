@@ -1,17 +1,19 @@
 """Quotes: gross is fee and net, to the micro-dollar, whatever a currency costs."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.money import MAX_MICRO
-from services.payout.model.currencies import Price
+from services.payout.model.currencies import CURRENCIES, Price
 from services.payout.rules import quotes
 from services.payout.rules.approvals import Limits, needs
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = 86_400
 PRICES = st.builds(
     Price,
     st.just("btc"),
@@ -41,3 +43,17 @@ def test_more_never_needs_less(amount_micro: int, before_micro: int) -> None:
     less, more = (needs(amount, amount + before_micro, limits) for amount in (amount_micro, amount_micro + 1))
     assert less.approvals <= more.approvals
     assert less.fresh <= more.fresh
+
+
+@given(PRICES, st.decimals(Decimal("0.000001"), Decimal(1_000_000), places=12).filter(bool), st.integers(0, 100_000))
+def test_no_price_of_a_day_is_believed_that_doubles_what_is_sent(price: Price, units: Decimal, seconds: int) -> None:
+    later = replace(price, units_per_usd=units, asked_at=NOW + timedelta(seconds=seconds))
+    if quotes.is_plausible(later, price, CURRENCIES["btc"]) and seconds <= DAY:
+        assert price.units_per_usd / 2 <= units <= price.units_per_usd * 2
+    assert quotes.is_plausible(later, None, CURRENCIES["btc"])
+
+
+@given(st.decimals(Decimal("0.000001"), Decimal(1_000_000), places=6).filter(bool))
+def test_a_dollar_coin_is_a_dollar_or_not_believed(units: Decimal) -> None:
+    price = Price("usdcmatic", units, Decimal(0), Decimal(0), NOW)
+    assert quotes.is_plausible(price, None, CURRENCIES["usdcmatic"]) == (Decimal("0.9") <= units <= Decimal("1.1"))

@@ -8,7 +8,7 @@ from uuid import UUID
 import grpc
 
 from libs.clock import Clock
-from libs.postgres import Postgres, retried
+from libs.postgres import Postgres, is_fault, retried
 from libs.refusals import InvalidArgument, Unauthenticated
 from libs.telemetry import logger
 from libs.timestamps import to_timestamp
@@ -86,7 +86,7 @@ def _named(kind: CallbackKind, body: dict[str, Json]) -> tuple[str, str]:
     if isinstance(provider_id, bool) or not isinstance(provider_id, (str, int)) or not isinstance(word, str):
         raise CallbackInvalid(field="raw_body")
     text = str(provider_id)
-    if not 1 <= len(text) <= _ID_MAX or not (text.isascii() and text.isalnum()):
+    if not 1 <= len(text) <= _ID_MAX or not (text.isascii() and text.isalnum()) or not word.isprintable():
         raise CallbackInvalid(field="raw_body")
     return text, word[:WORD_MAX]
 
@@ -110,16 +110,23 @@ class Applying:
         self._fee_paid_by = fee_paid_by
 
     async def run(self) -> None:
-        """Applies what is due; what fails is tried again, later each time."""
+        """Applies what is due; what fails is tried again, later each time, and keeps none of the others."""
         async with self._postgres.connection() as connection:
             due = await store.due(connection, self._clock.now(), _BATCH)
+        errors: list[Exception] = []
         for callback in due:
+            state, payout_id = CallbackState.WAITING, callback.payout_id
             try:
                 payout_id, state = await self._apply(callback)
             except (Trouble, grpc.RpcError) as trouble:
                 log.warning("a callback waits", callback_id=str(callback.callback_id), trouble=type(trouble).__name__)
-                state, payout_id = CallbackState.WAITING, None
+            except Exception as error:
+                if is_fault(error):
+                    raise
+                errors.append(error)
             await self._note(callback, state, payout_id)
+        if errors:
+            raise ExceptionGroup("callbacks that were not applied", errors)
 
     async def _note(self, callback: Callback, state: CallbackState, payout_id: UUID | None) -> None:
         now = self._clock.now()

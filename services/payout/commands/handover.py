@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Final
 
 from libs.clock import Clock
-from libs.postgres import Postgres
+from libs.postgres import Postgres, is_fault
 from libs.telemetry import logger
 from services.payout import metrics
 from services.payout.commands import attempts
@@ -41,12 +41,25 @@ class Handover:
         self._enabled = enabled
 
     async def run(self) -> None:
-        """Follows up what is due, takes up what was refused, and hands over what fits into this half minute."""
+        """Follows up what is due, takes up what was refused, and hands over what fits into this half minute.
+
+        An attempt that cannot be followed up, whatever the provider says of it, keeps none of the others; its error is
+        raised in the end.
+        """
+        errors: list[Exception] = []
         for attempt in await self._due():
-            await self._advance(attempt)
+            try:
+                await self._advance(attempt)
+            except Exception as error:
+                if is_fault(error):
+                    raise
+                errors.append(error)
+                await attempts.postpone(self._postgres, self._clock, attempt.unique_external_id)
         for payout in await self._in_stage(Stage.REJECTED, BATCH):
             await attempts.try_again(self._postgres, self._clock, payout.payout_id)
         await self._hand_over()
+        if errors:
+            raise ExceptionGroup("attempts that did not go on", errors)
 
     async def _due(self) -> list[Attempt]:
         async with self._postgres.connection() as connection:

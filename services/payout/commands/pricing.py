@@ -96,12 +96,14 @@ class Pricing:
 
     async def _ask(self, ticker: str) -> Price:
         units_per_usd = await self._provider.estimate(_ASKED_USD, ticker) / _ASKED_USD
-        if units_per_usd <= 0:
-            raise Trouble("PRICE_ZERO")
         fee = await self._provider.fee(ticker, (units_per_usd * _FEE_USD).quantize(Decimal(10) ** -6))
         minimum = await self._provider.minimum(ticker)
         price = Price(ticker, units_per_usd, fee, minimum, self._clock.now())
         async with self._postgres.transaction() as connection:
+            former = await prices.find(connection, ticker)
+            if not rules.is_plausible(price, former, self._currencies[ticker]):
+                log.error("a price that is not believed", currency=ticker, units_per_usd=str(units_per_usd))
+                raise Trouble("PRICE_IMPLAUSIBLE")
             await prices.keep(connection, price)
         return price
 

@@ -39,6 +39,11 @@ class Currency:
         return self.network in _EVM
 
     @property
+    def is_dollar(self) -> bool:
+        """Whether one unit is meant to be worth one dollar."""
+        return self.ticker.startswith("usd")
+
+    @property
     def has_memo(self) -> bool:
         """Whether a tag may go with the address."""
         return self.network is Network.XRP

@@ -218,7 +218,7 @@ class Client:
             return token, reading.expiry(token) - _TOKEN_EARLY
         except NotNow:
             raise
-        except (Trouble, TypeError, KeyError, ValueError):
+        except (Trouble, TypeError, KeyError, ValueError, OverflowError, OSError):
             raise NotNow("LOGIN_FAILED") from None
 
     async def _send(

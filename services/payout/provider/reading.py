@@ -3,7 +3,7 @@
 import base64
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import aiohttp
@@ -29,7 +29,7 @@ def exact(raw: bytes) -> Any:
     """JSON with exact numbers. Raises Unknown for anything else."""
     try:
         return json.loads(shallow(raw), parse_float=Decimal)
-    except ValueError:
+    except (ValueError, InvalidOperation):
         raise Unknown("UNREADABLE") from None
 
 
@@ -60,8 +60,13 @@ def _written(value: Any) -> str:
     return json.dumps(value)
 
 
-def expiry(token: str) -> datetime:
-    """When a JSON Web Token ends; its signature is the provider's business. Raises ValueError, KeyError, TypeError."""
+def expiry(token: Any) -> datetime:
+    """When a JSON Web Token ends; its signature is the provider's business.
+
+    Raises ValueError, KeyError, TypeError, OverflowError or OSError for what is none.
+    """
+    if not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+        raise TypeError
     payload = token.split(".")[1:2]
     claims = json.loads(shallow(base64.urlsafe_b64decode(payload[0] + "=" * (-len(payload[0]) % 4)))) if payload else {}
     return datetime.fromtimestamp(claims["exp"], UTC)

@@ -48,6 +48,10 @@ _WORDS: Final = {
     "CANCELED": Standing.CANCELLED,
 }
 WORD_MAX: Final = 40
+_TEXT_MAX: Final = 500
+_DIGITS_MAX: Final = 30
+"""Powers of ten that no amount goes beyond, either way."""
+_YEARS: Final = (2000, 2200)
 
 
 def standing_of(word: str) -> Standing:
@@ -105,21 +109,21 @@ class Payment:
 
 def read_rows(answer: Any) -> tuple[Row, ...]:
     """Rows of a batch object, a list, `{"payouts": […]}` or a single row. Raises Unknown for anything else."""
-    if isinstance(answer, dict):
-        for name in ("withdrawals", "payouts"):
-            if name in answer:
-                return _rows(answer[name], _text(answer.get("id")))
-        return _rows([answer], "")
-    return _rows(answer, "")
+    try:
+        if isinstance(answer, dict):
+            for name in ("withdrawals", "payouts"):
+                if name in answer:
+                    return _rows(answer[name], _text(answer.get("id")))
+            return _rows([answer], "")
+        return _rows(answer, "")
+    except (ValueError, InvalidOperation):
+        raise Unknown("UNREADABLE") from None
 
 
 def _rows(found: Any, batch_id: str) -> tuple[Row, ...]:
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise Unknown("UNREADABLE")
-    try:
-        return tuple(_row(each, batch_id) for each in found)
-    except (ValueError, InvalidOperation):
-        raise Unknown("UNREADABLE") from None
+        raise ValueError
+    return tuple(_row(each, batch_id) for each in found)
 
 
 def _row(row: Mapping[str, Any], batch_id: str) -> Row:
@@ -168,16 +172,18 @@ def amount(value: object) -> Decimal | None:
     if not text:
         return None
     found = Decimal(text)
-    if not found.is_finite() or found < 0:
+    if not found.is_finite() or found < 0 or (found and not -_DIGITS_MAX <= found.adjusted() <= _DIGITS_MAX):
         raise ValueError
     return found
 
 
 def _text(value: object) -> str:
-    """Ids and words as text; the provider may write null as a word."""
+    """Ids and words as text; the provider may write null as a word. Raises ValueError for what no column would take."""
     if value is None or isinstance(value, (dict, list, bool)):
         return ""
     text = str(value)
+    if len(text) > _TEXT_MAX or not text.isprintable():
+        raise ValueError
     return "" if text == "null" else text
 
 
@@ -193,6 +199,6 @@ def _instant(value: object) -> datetime | None:
     if not text or text.isdecimal():
         return None
     found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
+    if found.tzinfo is None or not _YEARS[0] <= found.year <= _YEARS[1]:
         raise ValueError
     return found

@@ -12,6 +12,11 @@ from services.payout.model.currencies import Currency, Price
 
 _UNIT: Final = Decimal(10) ** -6
 """The provider takes amounts of at most six decimals."""
+_PEG_BPS: Final = 1_000
+"""How far a dollar coin may be from a dollar."""
+_JUMP_MAX: Final = 2
+"""The factor that a price may move by within `_COMPARED_FOR`."""
+_COMPARED_FOR: Final = timedelta(days=1)
 
 
 class CurrencyUnknown(InvalidArgument):
@@ -56,6 +61,16 @@ def find(currencies: Mapping[str, Currency], ticker: str) -> Currency:
 def is_fresh(price: Price | None, now: datetime, max_age: timedelta) -> bool:
     """Whether a price is known well enough to offer anything by it."""
     return price is not None and now - price.asked_at <= max_age
+
+
+def is_plausible(price: Price, former: Price | None, currency: Currency) -> bool:
+    """Whether a price may be believed: a wrong one would send many times what was burned."""
+    units = price.units_per_usd
+    if currency.is_dollar and abs(units - 1) * 10_000 > _PEG_BPS:
+        return False
+    if former is None or price.asked_at - former.asked_at > _COMPARED_FOR:
+        return units > 0
+    return former.units_per_usd <= units * _JUMP_MAX and units <= former.units_per_usd * _JUMP_MAX
 
 
 def offer(amount_micro: int, price: Price, *, least_micro: int) -> Offer:

@@ -97,7 +97,8 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         memo = addresses.check_memo(request.memo, currency)
         quote_id = requests.check_id(request.quote_id, "quote_id") if request.quote_id else None
         once = Once(request.request_id, request, pb.RequestPayoutResponse, self._settings.request_key)
-        async with self._postgres.transaction() as connection:
+        async with self._postgres.connection() as connection:
+            # A look alone: whoever asks the same at the same time meets the other where the payout is opened.
             if earlier := await once.replay(connection):
                 return earlier
         key = fingerprint(request, self._settings.request_key)
