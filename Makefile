@@ -49,6 +49,9 @@ restore: setup ## put a backup in the place of the data of a stack that is down:
 bench: setup ## measure: docs/benchmarks.md; SIZE=small for a quick look, GUARD=1 to fail below the floors
 	exec $(PY) -m deploy.bench
 
+client: setup ## build the client that billing and integrators install: a wheel, printed with its path
+	exec $(PY) -m deploy.client
+
 check: setup lint types layers protos unused ## lint, types, layers, protos, unused code
 
 lint:
@@ -71,4 +74,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test test-kafka chaos nightly audit backup restore bench check lint types layers protos unused clean
+.PHONY: help setup run up down test test-kafka chaos nightly audit backup restore bench client check lint types layers protos unused clean
