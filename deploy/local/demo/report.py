@@ -126,13 +126,14 @@ def _by_creator(economy: Economy, answers: Mapping[str, FinalizeResponse]) -> tu
 async def _settled_board(front_door: FrontDoor, economy: Economy, kept_micro: int) -> dict[str, dict[str, Any]]:
     """The all-time board once it shows what was earned and not taken back, or as it is when the wait is over."""
     names = {creator.display_name for creator in economy.creators}
-    referred = sum(sign_up.creator is not None for sign_up in economy.sign_ups)
+    before: dict[str, dict[str, Any]] = {}
     for _ in range(2 * BOARD_WAIT_S):
         rows = {row["display_name"]: row for row in await front_door.board() if row["display_name"] in names}
         shown = sum(int(row["earned_micro"]) for row in rows.values())
-        counted = sum(int(row["referral_count"]) for row in rows.values())
-        if shown == kept_micro and counted >= referred:
+        # Who counts no more is told a moment later than what was earned.
+        if shown == kept_micro and rows == before:
             break
+        before = rows
         await asyncio.sleep(0.5)
     return rows
 
