@@ -186,7 +186,10 @@ async def listening(books: Treasury) -> AsyncIterator[int]:
 @asynccontextmanager
 async def served(books: Treasury) -> AsyncIterator[Doors]:
     """Both services as stubs."""
-    async with listening(books) as port, rpc.channel(f"127.0.0.1:{port}", caller="anonymous", wait_seconds=30) as channel:
+    async with (
+        listening(books) as port,
+        rpc.channel(f"127.0.0.1:{port}", caller="anonymous", wait_seconds=30) as channel,
+    ):
         yield Doors(treasury_pb2_grpc.TreasuryServiceStub(channel), ledger_pb2_grpc.LedgerServiceStub(channel))
 
 

@@ -60,6 +60,7 @@ def test_no_path_hides_another() -> None:
         for other in routes:
             alike = pattern.fullmatch(re.sub(r"[{}]", "", other))
             if alike and other != path:
+                assert route.path_fields is not None
                 # A word beside a name in the path is none that the name could be.
                 with pytest.raises(PathInvalid):
                     read_path(alike.groupdict(), route.path_fields)
