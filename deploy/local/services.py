@@ -43,6 +43,7 @@ class Surroundings:
             "NOWPAYMENTS_TOTP_SECRET": derived(self.secrets["nowpayments_api_key"], "totp"),
             "NOWPAYMENTS_CALLS_PER_SECOND": "1000",
             "NOWPAYMENTS_CALLBACK_URL": f"http://{LOOPBACK}:{ports.gateway}/webhooks/nowpayments/payouts",
+            "SHARE_BASE_URL": f"http://{LOOPBACK}:{ports.gateway}/#/referrals",
             "NOWPAYMENTS_IPN_URL": f"http://{LOOPBACK}:{ports.gateway}/webhooks/nowpayments/payments",
             "DRAIN_WAIT_SECONDS": "0",
             # Somebody watches: a board is a second old at most, and what the broker lost is noticed as fast.

@@ -38,8 +38,11 @@ async function bonuses() {
   ], rows);
 }
 
+/** What a share link brought along, behind the page's name: its code and channel. */
+const invited = () => new URLSearchParams(location.hash.split("?")[1] ?? "");
+
 const register = () => form(async (given, made) => {
-  const bound = await post("/api/referrals/register", { code: given.code });
+  const bound = await post("/api/referrals/register", { code: given.code, ...(invited().get("channel") && { channel: invited().get("channel") }) });
   made.reset();
   tell(bound.already_bound ? "You were bound to a code before; nothing has changed." : "Done: this code is bound to your account.");
-}, { label: "Bind it to my account", main: false }, field("Code", { name: "code", required: true, maxlength: 64 }, "Once and for ever. A new account can do this only shortly after it was made."));
+}, { label: "Bind it to my account", main: false }, field("Code", { name: "code", required: true, maxlength: 64, value: invited().get("code") ?? "" }, "Once and for ever. A new account can do this only shortly after it was made."));

@@ -80,7 +80,7 @@ let opened = 0;
 async function open(site, root, main, offline) {
   const turn = ++opened;
   const moved = began;
-  const [path, ...rest] = location.hash.replace(/^#\//, "").split("/");
+  const [path, ...rest] = location.hash.replace(/^#\//, "").split("?")[0].split("/");
   const page = site.pages.find(([each]) => each === path);
   root.querySelectorAll("nav a").forEach((link) => {
     const here = link.getAttribute("href") === `#/${path}`;
