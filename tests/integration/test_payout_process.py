@@ -103,7 +103,9 @@ async def test_payout_killed_at_some_steps_between_request_and_completion_pays_o
 
 
 async def test_distribution_killed_at_every_step_between_request_and_completion_debits_once(walk: Walk) -> None:
-    assert await walk.killed_at_each_step("bert", 2, "distribution", every=1, seconds=30) == HELD_BURNED_COMPLETED
+    kills = await walk.killed_at_each_step("bert", 2, "distribution", every=1, seconds=30)
+    # A call that was cut off comes again, and is a step again.
+    assert kills >= HELD_BURNED_COMPLETED
     await walk.check("bert", 2, paid=True)
 
 

@@ -43,11 +43,15 @@ class Gate:
         self._lock = f"LOCK TABLE {', '.join(WRITTEN[service])} IN EXCLUSIVE MODE"
         self._holder: asyncpg.Connection | None = None
 
-    async def close(self) -> None:
-        """From now on each of them waits."""
-        self._holder = await asyncpg.connect(self._dsn)
-        await self._holder.execute("BEGIN")
-        await self._holder.execute(self._lock)
+    async def close(self) -> object:
+        """From now on each of them waits. One that holds the second table and wants the first is let through."""
+        while True:
+            self._holder = await asyncpg.connect(self._dsn)
+            await self._holder.execute("BEGIN")
+            try:
+                return await self._holder.execute(self._lock)
+            except asyncpg.DeadlockDetectedError:
+                await self._holder.close()
 
     async def open(self) -> None:
         """Lets everything through."""
