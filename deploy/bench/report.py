@@ -50,8 +50,10 @@ def show(figures: Sequence[Figure], console: Console) -> None:
 
 def write(figures: Sequence[Figure], size: Size, path: Path) -> None:
     """Write the table with the machine that it is of."""
-    rows = "\n".join(f"| {' | '.join(_cells(figure))} |" for figure in figures)
-    command = "make bench" if size.name == "full" else f"make bench SIZE={size.name}"
+    table = "\n".join(f"| {' | '.join(_cells(figure))} |" for figure in figures)
+    chosen = [f"SIZE={size.name}"] if size.name != "full" else []
+    chosen += [f"ROWS={rows}"] if (rows := os.environ.get("ROWS")) else []
+    command = " ".join(("make bench", *chosen))
     text = _TEXT.format(
         command=command,
         day=SystemClock().now().strftime("%Y-%m-%d"),
@@ -60,7 +62,7 @@ def write(figures: Sequence[Figure], size: Size, path: Path) -> None:
         seconds=f"{size.seconds:g}",
         warm=f"{size.warm_seconds:g}",
         heads=" | ".join(_HEADS),
-        rows=rows,
+        rows=table,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
