@@ -49,6 +49,9 @@ restore: setup ## put a backup in the place of the data of a stack that is down:
 bench: setup ## measure: docs/benchmarks.md; SIZE=small for a quick look, GUARD=1 to fail below the floors
 	exec $(PY) -m deploy.bench
 
+docs: setup ## write docs/rest.md and docs/grpc.md anew from routes and protos
+	exec $(PY) -m deploy.reference
+
 client: setup ## build the client that billing and integrators install: a wheel, printed with its path
 	exec $(PY) -m deploy.client
 
@@ -74,4 +77,4 @@ unused:
 clean: ## end the stack and forget its data
 	if test -x $(PY); then exec $(PY) -m deploy.local clean; fi
 
-.PHONY: help setup run up down test test-kafka chaos nightly audit backup restore bench client check lint types layers protos unused clean
+.PHONY: help setup run up down test test-kafka chaos nightly audit backup restore bench docs client check lint types layers protos unused clean
