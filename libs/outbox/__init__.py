@@ -7,12 +7,13 @@ on the broker asks for it with ListEvents.
 
 from libs.outbox.entry import OUTBOX_ROWS, Entry, append, append_many, append_to, outbox_columns
 from libs.outbox.log import list_events
-from libs.outbox.relay import Publisher, Record, Relay, move
+from libs.outbox.relay import Moved, Publisher, Record, Relay, move
 from libs.outbox.topic import Topic, partition_of, topic_of, topics_of
 
 __all__ = [
     "OUTBOX_ROWS",
     "Entry",
+    "Moved",
     "Publisher",
     "Record",
     "Relay",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import asyncpg
@@ -25,8 +25,12 @@ UNPUBLISHED = Gauge("creator_relay_unpublished_events", "Events the broker has n
 
 _TAKE_MAX = 1000
 _PAGE_MAX = 500
-# Each round costs the same, many events or few: under load, ten a second are a small part of a core, fifty are not.
+# Each round costs the same, many events or few, here and at every consumer: under load it pays to look less often.
 _LOOK_EVERY_S = 0.1
+_LOOK_EVERY_MAX_S = 0.3
+_LOOK_SLOWER = 1.2
+# So many bytes of payload make one event where events may be joined; a broker takes eight times as much.
+_JOINED_BYTES = 128 * 1024
 _FAULT_WAIT_MIN_S = 0.02
 _FAULT_WAIT_MAX_S = 5.0
 _LOOK_AGAIN_S = 1.0
@@ -39,6 +43,13 @@ class Record(NamedTuple):
     partition: int
     key: bytes
     value: bytes
+
+
+class Moved(NamedTuple):
+    """What one look at the outbox came to: rows taken, and the events that they became."""
+
+    rows: int
+    events: int
 
 
 class Publisher(Protocol):
@@ -74,13 +85,16 @@ class Relay:
         # The outbox is asked, not listened to: NOTIFY would make all commits of the database queue for one lock.
         # Plans made while it is nearly empty would read a backlog from end to end, each time.
         await connection.execute("SET plan_cache_mode = force_custom_plan")
+        wait_s = _LOOK_EVERY_S
         while True:
-            moved = await move(connection)
-            if moved:
-                NUMBERED.labels(self._postgres.schema).inc(moved)
+            moved = await move(connection, self._topics.values())
+            if moved.events:
+                NUMBERED.labels(self._postgres.schema).inc(moved.events)
                 self._numbered.set()
-            if moved < _TAKE_MAX:
-                await asyncio.sleep(_LOOK_EVERY_S)
+            # The longer it goes on, the more is taken at once; after a pause the next event is looked for soon again.
+            wait_s = min(_LOOK_SLOWER * wait_s, _LOOK_EVERY_MAX_S) if moved.rows else _LOOK_EVERY_S
+            if moved.rows < _TAKE_MAX:
+                await asyncio.sleep(wait_s)
 
     async def _publish(self) -> None:
         fault_wait_s = _FAULT_WAIT_MIN_S
@@ -155,19 +169,35 @@ async def _soon(event: asyncio.Event) -> None:
             await event.wait()
 
 
-async def move(connection: Connection) -> int:
-    """Numbers up to a thousand committed rows of the outbox, in one statement; returns how many.
+async def move(connection: Connection, topics: Iterable[Topic] = ()) -> Moved:
+    """Numbers up to a thousand committed rows of the outbox, in one statement.
 
-    The locked row of each head makes numbers gapless and unique even if two relays should believe that they lead.
+    The locked row of each head makes numbers gapless and unique even if two relays should believe that they lead. Of
+    `topics`, those that are `joined` get one event for many rows; a row that somebody traces begins an event, so that
+    its trace goes on.
     """
-    moved: int = await connection.fetchval(
+    [moved] = await connection.fetch(
         """
         WITH picked AS MATERIALIZED (
             SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE
         ), taken AS (
             DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.*
+        ), bundled AS (
+            SELECT *, CASE
+                WHEN topic = ANY ($2) THEN ARRAY[
+                    count(*) FILTER (WHERE traceparent LIKE '%-01') OVER earlier,
+                    sum(length(payload)) OVER earlier / $3::bigint
+                ]
+                ELSE ARRAY[id]
+            END AS bundle
+            FROM taken WINDOW earlier AS (PARTITION BY topic, partition ORDER BY id)
+        ), joined AS (
+            SELECT topic, partition, min(id) AS id, string_agg(payload, '' ORDER BY id) AS payload,
+                min(occurred_at) AS occurred_at, (array_agg(event_id ORDER BY id))[1] AS event_id,
+                (array_agg(key ORDER BY id))[1] AS key, (array_agg(traceparent ORDER BY id))[1] AS traceparent
+            FROM bundled GROUP BY topic, partition, bundle
         ), counted AS (
-            SELECT topic, partition, count(*) AS size FROM taken GROUP BY topic, partition
+            SELECT topic, partition, count(*) AS size FROM joined GROUP BY topic, partition
         ), heads AS (
             INSERT INTO event_heads (topic, partition, position)
             SELECT topic, partition, size FROM counted ORDER BY topic, partition
@@ -177,12 +207,14 @@ async def move(connection: Connection) -> int:
             INSERT INTO events (topic, partition, position, event_id, key, payload, occurred_at, traceparent)
             SELECT
                 topic, partition,
-                heads.position - counted.size + row_number() OVER (PARTITION BY topic, partition ORDER BY taken.id),
-                taken.event_id, taken.key, taken.payload, taken.occurred_at, taken.traceparent
-            FROM taken JOIN counted USING (topic, partition) JOIN heads USING (topic, partition)
+                heads.position - counted.size + row_number() OVER (PARTITION BY topic, partition ORDER BY joined.id),
+                joined.event_id, joined.key, joined.payload, joined.occurred_at, joined.traceparent
+            FROM joined JOIN counted USING (topic, partition) JOIN heads USING (topic, partition)
         )
-        SELECT count(*) FROM taken
+        SELECT (SELECT count(*) FROM taken) AS rows, (SELECT count(*) FROM joined) AS events
         """,
         _TAKE_MAX,
+        [topic.name for topic in topics if topic.joined],
+        _JOINED_BYTES,
     )
-    return moved
+    return Moved(moved["rows"], moved["events"])

@@ -14,15 +14,24 @@ class Topic(NamedTuple):
 
     name: str
     partitions: int
+    joined: bool = False
+    """Whether events that follow each other in a partition may become one."""
 
 
 def topic_of(message_type: type[Message]) -> Topic:
-    """The topic that a message type names in its proto; raises TypeError where it names none."""
-    options = message_type.DESCRIPTOR.GetOptions()
+    """The topic that a message type names in its proto.
+
+    Raises TypeError where it names none, and where events would be joined that cannot be: put end to end, serialized
+    messages are one that has the repeated fields of all of them, but of the others the last value alone.
+    """
+    message = message_type.DESCRIPTOR
+    options = message.GetOptions()
     if not options.HasExtension(events_pb2.topic):
-        raise TypeError(f"{message_type.DESCRIPTOR.full_name} names no topic")
+        raise TypeError(f"{message.full_name} names no topic")
     topic = options.Extensions[events_pb2.topic]
-    return Topic(topic.name, topic.partitions)
+    if topic.joined and not all(field.is_repeated for field in message.fields):
+        raise TypeError(f"{message.full_name} has fields that cannot be joined")
+    return Topic(topic.name, topic.partitions, topic.joined)
 
 
 def topics_of(schema: str) -> dict[str, Topic]:

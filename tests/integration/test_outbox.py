@@ -12,6 +12,7 @@ from libs.eventlog import EventLogServicer, PageTooLarge, PartitionUnknown, Topi
 from libs.kafka import Publisher
 from libs.outbox import Record, Relay
 from libs.telemetry import traceparent
+from protos.distribution.v1.events_pb2 import ChargeFinalized, ChargesFinalized
 from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
 from tests.support.events import NOON, TOPIC, Eventually, Pair, running
@@ -117,6 +118,77 @@ class TestAppending:
     async def test_an_event_that_no_answer_could_carry_is_refused(self, mesh: Pair) -> None:
         with pytest.raises(ValueError, match="make several"):
             await mesh.append(["x" * 3 * 1024 * 1024])
+
+
+class TestJoining:
+    """Rows of a topic that allows it become one event: fewer positions, the same facts in the same order."""
+
+    JOINED = outbox.topic_of(ChargesFinalized)
+
+    async def _append(self, mesh: Pair, *names: str, partition: int = 0) -> None:
+        message = ChargesFinalized(charges=[ChargeFinalized(inference_charge_id=name) for name in names])
+        async with mesh.publisher.transaction() as connection:
+            await outbox.append(connection, message, key=str(partition), occurred_at=NOON, partition=partition)
+
+    async def _move(self, mesh: Pair) -> outbox.Moved:
+        async with mesh.publisher.connection() as connection:
+            return await outbox.move(connection, [self.JOINED])
+
+    async def _events(self, mesh: Pair, partition: int = 0) -> list[events_pb2.Event]:
+        async with mesh.publisher.connection() as connection:
+            return await outbox.list_events(connection, self.JOINED.name, partition, 0, 1000)
+
+    async def _told(self, mesh: Pair, partition: int = 0) -> list[list[str]]:
+        messages = [ChargesFinalized.FromString(event.payload) for event in await self._events(mesh, partition)]
+        return [[charge.inference_charge_id for charge in message.charges] for message in messages]
+
+    async def test_rows_of_a_partition_become_one_event_in_their_order(self, mesh: Pair) -> None:
+        await self._append(mesh, "a", "b")
+        await self._append(mesh, "z", partition=1)
+        await self._append(mesh, "c")
+        await self._append(mesh, "d", "e")
+        assert await self._move(mesh) == (4, 2)
+        assert await self._told(mesh) == [["a", "b", "c", "d", "e"]]
+        assert await self._told(mesh, 1) == [["z"]]
+        await self._append(mesh, "f")
+        assert await self._move(mesh) == (1, 1)
+        assert [event.position for event in await self._events(mesh)] == [1, 2]
+
+    async def test_what_is_traced_begins_an_event(self, mesh: Pair) -> None:
+        await self._append(mesh, "a")
+        sampled = f"{TRACE[:-2]}01"
+        token = traceparent.set(sampled)
+        await self._append(mesh, "b")
+        await self._append(mesh, "c")
+        traceparent.reset(token)
+        await self._append(mesh, "d")
+        await self._move(mesh)
+        assert await self._told(mesh) == [["a"], ["b"], ["c", "d"]]
+        assert [event.traceparent for event in await self._events(mesh)] == ["", sampled, sampled]
+
+    async def test_no_event_grows_without_end(self, mesh: Pair) -> None:
+        names = [f"{number:04}" + "x" * 30_000 for number in range(40)]
+        for name in names:
+            await self._append(mesh, name)
+        await self._move(mesh)
+        told = await self._told(mesh)
+        assert [name for each in told for name in each] == names
+        assert 5 < len(told) < 20
+
+    async def test_movers_that_all_believe_they_lead_tell_each_row_once_and_in_order(self, mesh: Pair) -> None:
+        names = [str(number) for number in range(3000)]
+        for start in range(0, 3000, 3):
+            await self._append(mesh, *names[start : start + 3])
+
+        async def mover() -> None:
+            while await rows_waiting(mesh):
+                await self._move(mesh)
+
+        await asyncio.gather(*(mover() for _ in range(4)), *(self._append(mesh, f"late-{n}") for n in range(50)))
+        await mover()
+        told = [name for each in await self._told(mesh) for name in each]
+        assert [name for name in told if not name.startswith("late")] == names
+        assert len(told) == len(set(told)) == 3050
 
 
 class TestNumbering:

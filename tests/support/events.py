@@ -108,7 +108,7 @@ class Pair:
     async def number(self) -> None:
         """Gives all that was appended its position."""
         async with self.publisher.connection() as connection:
-            while await outbox.move(connection):
+            while (await outbox.move(connection, outbox.topics_of(self.publisher.schema).values())).rows:
                 pass
 
     async def events(self, partition: int, after: int = 0) -> list[events_pb2.Event]:

@@ -1,11 +1,13 @@
 import importlib
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.outbox import Topic, partition_of, topic_of, topics_of
 from protos.distribution.v1.events_pb2 import ChargeFinalized, ChargesFinalized
+from protos.events.v1 import events_pb2
 from protos.referral.v1.events_pb2 import Registration
 
 SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
@@ -13,12 +15,27 @@ SERVICES = ("referral", "distribution", "payout", "score", "leaderboard")
 
 def test_a_message_names_its_topic() -> None:
     assert topic_of(Registration) == Topic("referral.registrations.v1", 4)
-    assert topic_of(ChargesFinalized) == Topic("distribution.finalized.v1", 4)
+    assert topic_of(ChargesFinalized) == Topic("distribution.finalized.v1", 4, joined=True)
 
 
 def test_a_message_without_a_topic_is_no_event() -> None:
     with pytest.raises(TypeError, match=r"creator\.distribution\.v1\.ChargeFinalized names no topic"):
         topic_of(ChargeFinalized)
+
+
+def test_a_message_with_a_field_that_is_not_repeated_cannot_be_joined() -> None:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="torn.proto", package="torn", dependency=["protos/events/v1/events.proto"]
+    )
+    message = file.message_type.add(name="Torn")
+    message.field.add(name="parts", number=1, label="LABEL_REPEATED", type="TYPE_STRING")
+    message.field.add(name="total", number=2, label="LABEL_OPTIONAL", type="TYPE_INT64")
+    message.options.Extensions[events_pb2.topic].CopyFrom(events_pb2.Topic(name="torn.v1", partitions=1, joined=True))
+    pool = descriptor_pool.Default()
+    pool.Add(file)
+    torn = message_factory.GetMessageClass(pool.FindMessageTypeByName("torn.Torn"))
+    with pytest.raises(TypeError, match=r"torn\.Torn has fields that cannot be joined"):
+        topic_of(torn)
 
 
 @pytest.mark.parametrize("service", SERVICES)
