@@ -14,7 +14,7 @@ from services.payout.model.payouts import Payout
 from services.payout.model.proposals import Proposal, ProposalKind, ProposalState
 from services.payout.rules import approvals as rules
 from services.payout.rules import requests
-from services.payout.store import accounts, limits, orders, payouts
+from services.payout.store import accounts, limits, locks, orders, payouts
 from services.payout.store import operators as store
 from services.payout.store.payouts import With
 
@@ -86,6 +86,8 @@ async def propose_resolution(
     """Propose how a payout ended that nobody hears of any more."""
     await _check_resolvable(connection, payout, kind)
     rules.check_sent(payout, outcome.sent_micro, outcome.fee_micro, was_sent=kind is ProposalKind.COMPLETED)
+    if kind is ProposalKind.COMPLETED:
+        await _check_proof(connection, payout, outcome.proof)
     return await _propose(connection, clock, payout, kind, outcome, order)
 
 
@@ -138,7 +140,7 @@ async def decide(
         dropped = await store.decide(connection, proposal, ProposalState.DROPPED, order, now)
         return dropped, await payouts.get(connection, payout.payout_id)
     rules.check_not_own(order.operator_id, await accounts.id_of(connection, payout.account_ref))
-    if order.operator_id == proposal.proposed_by:
+    if rules.is_same(order.operator_id, proposal.proposed_by):
         raise rules.DeciderIsProposer
     agreed = await store.decide(connection, proposal, ProposalState.APPROVED, order, now)
     return agreed, await _take_effect(connection, clock, payout, agreed, order)
@@ -161,6 +163,7 @@ async def _take_effect(
         await store.write_off(connection, payout.payout_id, proposal.proposal_id, now)
         also = With("RESOLVED_FAILED")
         return await payouts.move(connection, payout, Event.FAIL, now, actor=actor, also=also)
+    await _check_proof(connection, payout, proposal.proof)
     await store.finish(connection, payout.payout_id, now)
     return await _complete(connection, clock, payout, proposal, actor)
 
@@ -179,9 +182,17 @@ async def record_manual(
     if not payout.manual or payout.stage not in {Stage.PROCESSING, Stage.STALLED}:
         raise rules.NotSentByHand(stage=payout.stage.name)
     rules.check_sent(payout, outcome.sent_micro, outcome.fee_micro, was_sent=True)
+    await _check_proof(connection, payout, outcome.proof)
     sent = outcome.sent_micro, outcome.fee_micro
     recorded = await store.record(connection, proposal, outcome.proof, sent, order, clock.now())
     return await _complete(connection, clock, payout, recorded, _actor(order))
+
+
+async def _check_proof(connection: Connection, payout: Payout, proof: str) -> None:
+    """One payment pays one payout: a hash that was pasted twice would leave one of two creators unpaid."""
+    await locks.proof(connection, proof)
+    if await payouts.is_proof_of_another(connection, payout.payout_id, proof):
+        raise requests.ProofInvalid("This proof is another payout's: one payment pays one payout.", field="proof")
 
 
 async def _complete(connection: Connection, clock: Clock, payout: Payout, proposal: Proposal, actor: str) -> Payout:

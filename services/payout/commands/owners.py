@@ -15,7 +15,7 @@ from services.payout.model.payouts import Payout
 from services.payout.rules import approvals, confirmations, requests
 from services.payout.rules.confirmations import Challenge, Method
 from services.payout.store import confirmations as store
-from services.payout.store import destinations, locks, payouts
+from services.payout.store import destinations, limits, locks, payouts
 from services.payout.store.payouts import With
 
 OWNER = "owner"
@@ -38,8 +38,10 @@ class Proof:
     wallet_owner: UUID | None = None
 
 
-async def own(connection: Connection, account_ref: UUID | None, payout_id: UUID) -> Payout:
-    """Lock a payout of an account; raises PayoutUnknown for any other."""
+async def own(connection: Connection, account_ref: UUID | None, payout_id: UUID, *, alone: bool = False) -> Payout:
+    """Lock a payout of an account; raises PayoutUnknown for any other. `alone`: and whatever else it asks for waits."""
+    if alone and account_ref is not None:
+        await locks.account(connection, account_ref)
     payout = await payouts.lock(connection, payout_id)
     if payout is None or payout.account_ref != account_ref:
         raise requests.PayoutUnknown
@@ -99,7 +101,8 @@ async def _confirmed(
     )
     if first:
         await destinations.tell(connection, confirmed, now, wallet_owner=proof.wallet_owner)
-    return from_when
+    # Another payout to an address that rests still, however often it signs, rests with it.
+    return max(from_when, confirmed.usable_from or from_when)
 
 
 async def cancel(connection: Connection, clock: Clock, payout: Payout, *, actor: str, reason: str) -> Payout:
@@ -108,12 +111,15 @@ async def cancel(connection: Connection, clock: Clock, payout: Payout, *, actor:
     return await payouts.move(connection, payout, Event.CANCEL, clock.now(), actor=actor, also=With(reason))
 
 
-async def retry(connection: Connection, clock: Clock, payout: Payout, *, suspended: bool) -> Payout:
+async def retry(
+    connection: Connection, clock: Clock, payout: Payout, terms: approvals.Limits, *, suspended: bool
+) -> Payout:
     """Begin another round of a payout that failed; its money is held after."""
     if not approvals.is_retryable(payout):
         raise approvals.PayoutNotRetryable(stage=payout.stage.name)
     if suspended:
         raise AccountSuspended
+    await _check_sum(connection, payout, terms)
     destination = await destinations.find(connection, payout.destination_id)
     if destination is None or destination.state is not DestinationState.CONFIRMED:
         raise DestinationNotConfirmed
@@ -127,6 +133,15 @@ async def retry(connection: Connection, clock: Clock, payout: Payout, *, suspend
         due_at=max(now, destination.usable_from or now),
     )
     return await payouts.move(connection, payout, Event.RETRY, now, actor=OWNER, also=also)
+
+
+async def _check_sum(connection: Connection, payout: Payout, terms: approvals.Limits) -> None:
+    """Refuse a retry that operators would have to look at by what was paid since: what failed was in no sum."""
+    cumulative_micro = await limits.cumulative_micro(connection, payout.account_ref) + payout.amount_micro
+    if approvals.needs(payout.amount_micro, cumulative_micro, terms).approvals > payout.approvals_needed:
+        raise approvals.PayoutNotRetryable(
+            "With what was paid since, this one needs an approval: ask for a new payout.", stage=payout.stage.name
+        )
 
 
 async def remove(connection: Connection, clock: Clock, account_ref: UUID | None, destination_id: UUID) -> Destination:

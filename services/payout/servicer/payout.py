@@ -152,9 +152,9 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         once = Once(request.request_id, request, pb.RetryPayoutResponse, self._settings.request_key)
         async with self._postgres.transaction() as connection:
             earlier = await once.replay(connection)
-            payout = await owners.own(connection, account_ref, payout_id)
+            payout = await owners.own(connection, account_ref, payout_id, alone=True)
             if earlier is None:
-                payout = await owners.retry(connection, self._clock, payout, suspended=suspended)
+                payout = await owners.retry(connection, self._clock, payout, self._limits, suspended=suspended)
                 earlier = await once.remember(connection, pb.RetryPayoutResponse(payout=messages.payout(payout)))
         if payout.round == earlier.payout.round:
             check_held(payout)

@@ -13,3 +13,8 @@ async def request(connection: Connection, request_id: str) -> None:
 async def account(connection: Connection, account_ref: UUID) -> None:
     """What an account asks for waits for one another."""
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1, 0))", str(account_ref))
+
+
+async def proof(connection: Connection, text: str) -> None:
+    """Whoever brings the same proof waits for one another."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('proof ' || lower($1), 0))", text)

@@ -209,6 +209,23 @@ async def by_request(connection: Connection, request_id: str) -> tuple[Payout, b
     return rows[0], fingerprint
 
 
+async def is_proof_of_another(connection: Connection, payout_id: UUID, proof: str) -> bool:
+    """Whether another payout was sent by what this names; hashes are told in capitals and without."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM payouts WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
+            UNION ALL
+            SELECT FROM payout_submissions
+            WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
+        )
+        """,
+        payout_id,
+        proof,
+    )
+    return found
+
+
 async def in_stages(
     connection: Connection, stages: Sequence[Stage], due_by: datetime, limit: int, *, money: Money | None = None
 ) -> list[Payout]:
