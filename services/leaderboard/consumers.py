@@ -23,9 +23,13 @@ from protos.referral.v1.events_pb2 import AccountErased, Registration, Registrat
 from services.leaderboard import metrics
 from services.leaderboard.commands import applying, erasing, registering
 from services.leaderboard.model import Flag, Referee
+from services.leaderboard.rules.shares import Shares
 from services.leaderboard.rules.tally import Tally
 
 _TAKEN_BACK: Final = frozenset({EARNINGS_CHANGE_CLAWED_BACK, EARNINGS_CHANGE_FORFEITED})
+
+_SHARES_TOGETHER: Final = 50_000
+"""Shares of one statement: more would keep the process from answering while they are handed over."""
 
 
 def subscriptions(
@@ -78,12 +82,15 @@ async def flags(connection: Connection, events: Sequence[Received[RegistrationFl
 
 async def charges(connection: Connection, events: Sequence[Received[ChargesFinalized]]) -> None:
     """A charge without a share for its referrer counts for nobody."""
-    tally = Tally()
+    shares = Shares()
     for event in events:
-        _tally(event.message, tally)
+        _collect(event.message, shares)
+        if len(shares) >= _SHARES_TOGETHER:
+            await applying.apply_shares(connection, shares)
+            shares = Shares()
         # One event carries up to 512 charges, and a batch 500 events: let reads through in between.
         await asyncio.sleep(0)
-    await applying.apply(connection, tally)
+    await applying.apply_shares(connection, shares)
     metrics.APPLIED.labels("charge").inc(sum(len(event.message.charges) for event in events))
 
 
@@ -99,12 +106,17 @@ async def changes(connection: Connection, events: Sequence[Received[EarningsChan
     metrics.APPLIED.labels("change").inc(len(events))
 
 
-def _tally(finalized: ChargesFinalized, tally: Tally) -> None:
+def _collect(finalized: ChargesFinalized, shares: Shares) -> None:
     for charge in finalized.charges:
         if charge.referrer_ref and charge.referrer_micro:
-            parts = [(share.model, share.amount_micro) for share in charge.model_breakdown]
-            at_us = _microseconds(charge.finalized_at)
-            tally.earn(charge.referrer_ref, charge.payer_ref, at_us, charge.referrer_micro, charge.model, parts)
+            shares.earn(
+                charge.referrer_ref,
+                charge.payer_ref,
+                _microseconds(charge.finalized_at),
+                charge.referrer_micro,
+                charge.model,
+                [(part.model, part.amount_micro) for part in charge.model_breakdown],
+            )
 
 
 def _microseconds(timestamp: Timestamp) -> int:

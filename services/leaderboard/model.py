@@ -25,37 +25,14 @@ class Window:
 
 
 class Rise(NamedTuple):
-    """What a batch adds to one creator in one window; instants are of the newest referral and charge."""
+    """What registrations and reversals add to one creator in one window; the instant is of the newest referral."""
 
     timeframe: int
     window_start: date
     creator_ref: UUID
     referral_count: int
-    earned_micro: int
     referred_at: datetime | None
-    earned_at: datetime | None
     reversed_micro: int = 0
-
-
-class Accrual(NamedTuple):
-    """What a batch adds to one creator's UTC day and model."""
-
-    creator_ref: UUID
-    day: date
-    model: str
-    charges: int
-    accrued_micro: int
-
-
-class OpenPart(NamedTuple):
-    """What a batch adds to one creator's day by one referee with one model."""
-
-    day: date
-    creator_ref: UUID
-    referee_ref: UUID
-    model: str
-    charges: int
-    accrued_micro: int
 
 
 class Referee(NamedTuple):

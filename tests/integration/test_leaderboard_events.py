@@ -115,7 +115,12 @@ async def test_an_event_that_makes_no_sense_is_put_aside_and_the_rest_counts(wor
     negative = finalized([Share(creator(1), NOW, -5)])
     await world.referral.append([(message, "key", 0) for message in (registration(good), nobody, early, never)])
     await world.referral.append([(registration(good), "key", 0)])
-    await world.distribution.append([(negative, "0", 0), (finalized([Share(creator(1), NOW, 7)]), "0", 0)])
+    ghost, late, binary = (finalized([Share(creator(1), NOW, 5)]) for _ in range(3))
+    ghost.charges[0].payer_ref = "nobody"
+    late.charges[0].finalized_at.seconds = 10**12
+    binary.charges[0].model = "a\0b"
+    await world.distribution.append([(message, "0", 0) for message in (negative, ghost, late, binary)])
+    await world.distribution.append([(finalized([Share(creator(1), NOW, 7)]), "0", 0)])
     for each in (world.referral, world.distribution):
         await each.number()
     await world.replay()
@@ -123,7 +128,7 @@ async def test_an_event_that_makes_no_sense_is_put_aside_and_the_rest_counts(wor
         row = await connection.fetchrow("SELECT referral_count, earned_micro FROM places WHERE timeframe = 4")
         assert row is not None
         assert tuple(row) == (2, 7)
-        assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 4
+        assert await connection.fetchval("SELECT count(*) FROM dead_letters") == 7
 
 
 async def test_the_end_of_time_is_a_day_like_any_other(world: World) -> None:
@@ -132,6 +137,25 @@ async def test_the_end_of_time_is_a_day_like_any_other(world: World) -> None:
     async with world.postgres.connection() as connection:
         starts = await connection.fetch("SELECT window_start FROM places WHERE referred_at = $1", last)
     assert {start for (start,) in starts} == {date.max, date(9999, 12, 27), date(9999, 12, 1), date.min}
+
+
+async def test_a_charge_counts_in_the_four_windows_of_its_own_time(world: World) -> None:
+    midnight = NOW.replace(year=2027, month=1, day=1, hour=0)
+    await apply(world.postgres, [Share(creator(1), midnight - timedelta(microseconds=1), 70)])
+    await apply(world.postgres, [Share(creator(1), midnight, 7)])
+    async with world.postgres.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT timeframe, window_start, earned_micro, earned_at FROM places ORDER BY timeframe, window_start"
+        )
+    before = midnight - timedelta(microseconds=1)
+    assert [tuple(row) for row in rows] == [
+        (1, date(2026, 12, 31), 70, before),
+        (1, date(2027, 1, 1), 7, midnight),
+        (2, date(2026, 12, 28), 77, midnight),
+        (3, date(2026, 12, 1), 70, before),
+        (3, date(2027, 1, 1), 7, midnight),
+        (4, date.min, 77, midnight),
+    ]
 
 
 async def test_a_charge_that_counts_for_nobody_is_left_out(world: World) -> None:

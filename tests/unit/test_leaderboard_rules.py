@@ -8,6 +8,7 @@ import pytest
 
 from services.leaderboard.model import Place, Point, Run, Timeframe, Window
 from services.leaderboard.rules import boards, names, windows
+from services.leaderboard.rules.shares import Shares
 from services.leaderboard.rules.tally import FactInvalid, Tally
 
 ALL = Timeframe.ALL_TIME
@@ -17,10 +18,6 @@ ANN, BOB = (uuid.UUID(int=number) for number in (1, 2))
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def microseconds(text: str) -> int:
-    return (at(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -315,22 +312,6 @@ def test_no_pseudonym_can_be_taken_for_a_name() -> None:
             names.check_display_name(boards.pseudonym(KEY, uuid.UUID(int=number)))
 
 
-def test_a_charge_rises_its_referrer_in_the_four_windows_of_its_own_time() -> None:
-    tally = Tally()
-    tally.earn(str(ANN), str(BOB), microseconds("2026-12-31T23:59:59"), 70, "m", [])
-    tally.earn(str(ANN), str(BOB), microseconds("2027-01-01T00:00:00"), 7, "m", [])
-    rises = {(Timeframe(rise.timeframe).name, str(rise.window_start)): rise.earned_micro for rise in tally.rises()}
-    assert rises == {
-        ("DAILY", "2026-12-31"): 70,
-        ("DAILY", "2027-01-01"): 7,
-        ("WEEKLY", "2026-12-28"): 77,
-        ("MONTHLY", "2026-12-01"): 70,
-        ("MONTHLY", "2027-01-01"): 7,
-        ("ALL_TIME", "0001-01-01"): 77,
-    }
-    assert tally.accruals() == [(ANN, date(2026, 12, 31), "m", 1, 70), (ANN, date(2027, 1, 1), "m", 1, 7)]
-
-
 def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came_first() -> None:
     forth, back = Tally(), Tally()
     instants = [at(f"2026-03-02T0{hour}:00:00") for hour in (1, 2, 3)]
@@ -356,20 +337,26 @@ def test_the_count_of_referrals_was_reached_by_the_newest_of_them_whichever_came
 def test_a_share_is_divided_among_models_and_counted_once(
     model: str, parts: list[tuple[str, int]], accruals: dict[str, tuple[int, int]]
 ) -> None:
-    tally = Tally()
-    tally.earn(str(ANN), str(BOB), 0, 100, model, parts)
-    assert {row.model: (row.charges, row.accrued_micro) for row in tally.accruals()} == accruals
+    shares = Shares()
+    shares.earn(str(ANN), str(BOB), 7, 100, model, parts)
+    creators, referees, models, charges, micros, instants = shares.columns
+    assert {name: (count, micro) for name, count, micro in zip(models, charges, micros, strict=True)} == accruals
+    assert {*creators, *referees, *instants} == {str(ANN), str(BOB), 7}
 
 
 def test_a_fact_that_cannot_be_is_not_counted() -> None:
-    tally = Tally()
-    with pytest.raises(FactInvalid):
-        tally.earn(str(ANN), str(BOB), 0, -1, "m", [])
+    tally, shares = Tally(), Shares()
+    for share_micro, at_us, parts in ((-1, 0, []), (-1, 0, [("a", 1)]), (1, -1, []), (1, 253_402_300_800_000_000, [])):
+        with pytest.raises(FactInvalid):
+            shares.earn(str(ANN), str(BOB), at_us, share_micro, "m", parts)
     with pytest.raises(FactInvalid):
         tally.refer(ANN, at("1969-12-31T23:59:59"))
+    with pytest.raises(FactInvalid):
+        tally.reverse(str(ANN), date(2026, 3, 4), -1)
     with pytest.raises(ValueError, match="UUID"):
-        tally.earn("nobody", str(BOB), 0, 1, "m", [])
+        tally.reverse("nobody", date(2026, 3, 4), 1)
     assert not tally.rises()
+    assert not len(shares)
 
 
 def test_a_series_sums_days_into_buckets() -> None:

@@ -5,24 +5,7 @@ from datetime import date
 from uuid import UUID
 
 from libs.postgres import Connection
-from services.leaderboard.model import OpenPart
 from services.leaderboard.rules.breakdowns import OTHER, UNTAGGED, Contribution, Dimension, Part
-
-
-async def add_open(connection: Connection, parts: Sequence[OpenPart]) -> None:
-    """Adds to days that are not published, in the order of the key; what comes for another is late and left out."""
-    await connection.execute(
-        """
-        INSERT INTO open_parts AS known (day, creator_ref, referee_ref, model, charges, accrued_micro)
-        SELECT part.* FROM
-            unnest($1::date[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::bigint[])
-                AS part (day, creator_ref, referee_ref, model, charges, accrued_micro), progress
-        WHERE published_through IS NULL OR part.day > published_through
-        ON CONFLICT (day, creator_ref, referee_ref, model) DO UPDATE SET
-            charges = known.charges + excluded.charges, accrued_micro = known.accrued_micro + excluded.accrued_micro
-        """,
-        *map(list, zip(*parts, strict=True)),
-    )
 
 
 async def lock_published_through(connection: Connection) -> date | None:

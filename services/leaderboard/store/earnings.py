@@ -5,21 +5,53 @@ from datetime import date
 from uuid import UUID
 
 from libs.postgres import Connection
-from services.leaderboard.model import Accrual, Point
+from services.leaderboard.model import Point
+from services.leaderboard.rules.shares import Shares
 
-
-async def add(connection: Connection, accruals: Sequence[Accrual]) -> None:
-    """Adds charges and micro-USD per creator, UTC day and model, in the order of the key."""
-    await connection.execute(
-        """
-        INSERT INTO earning_days (creator_ref, day, model, charges, accrued_micro)
-        SELECT * FROM unnest($1::uuid[], $2::date[], $3::text[], $4::bigint[], $5::bigint[])
+# Sums of sums of the same rows: a charge is read once, and what it adds to four windows is added up by day before.
+_ADD = """
+    WITH shares AS MATERIALIZED (
+        SELECT creator_ref, referee_ref, model, charges, micro, at_us,
+            '1970-01-01'::date + (at_us / 86400000000)::int AS day
+        FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])
+            AS share (creator_ref, referee_ref, model, charges, micro, at_us)
+    ), open AS (
+        INSERT INTO open_parts AS known (day, creator_ref, referee_ref, model, charges, accrued_micro)
+        SELECT day, creator_ref, referee_ref, model, sum(charges)::bigint, sum(micro)::bigint FROM shares, progress
+        WHERE published_through IS NULL OR day > published_through
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (day, creator_ref, referee_ref, model) DO UPDATE SET
+            charges = known.charges + excluded.charges, accrued_micro = known.accrued_micro + excluded.accrued_micro
+    ), days AS (
+        INSERT INTO earning_days AS known (creator_ref, day, model, charges, accrued_micro)
+        SELECT creator_ref, day, model, sum(charges)::bigint, sum(micro)::bigint FROM shares
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
         ON CONFLICT (creator_ref, day, model) DO UPDATE SET
-            charges = earning_days.charges + excluded.charges,
-            accrued_micro = earning_days.accrued_micro + excluded.accrued_micro
-        """,
-        *map(list, zip(*accruals, strict=True)),
+            charges = known.charges + excluded.charges, accrued_micro = known.accrued_micro + excluded.accrued_micro
     )
+    INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at)
+    SELECT timeframe, window_start, creator_ref, 0, sum(micro)::bigint, NULL, 'epoch'::timestamptz
+        + max(newest_us) / 1000000 * interval '1 second' + max(newest_us) % 1000000 * interval '1 microsecond'
+    FROM (
+        SELECT creator_ref, day, sum(micro)::bigint AS micro, max(at_us) AS newest_us FROM shares GROUP BY 1, 2
+    ) AS daily, LATERAL (VALUES
+        (1, day), (2, date_trunc('week', day::timestamp)::date), (3, date_trunc('month', day::timestamp)::date),
+        (4, '-infinity')
+    ) AS windows (timeframe, window_start)
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (timeframe, window_start, creator_ref) DO UPDATE SET
+        earned_micro = places.earned_micro + excluded.earned_micro,
+        earned_at = greatest(places.earned_at, excluded.earned_at),
+        changed_by = pg_current_xact_id()
+    """
+
+
+async def add(connection: Connection, shares: Shares) -> None:
+    """Adds what charges brought to places, to days and models, and to days that are not published: in one statement.
+
+    Rows of each table in the order of its key: two batches never wait for each other crosswise.
+    """
+    await connection.execute(_ADD, *shares.columns)
 
 
 async def add_reversals(connection: Connection, reversals: Sequence[tuple[UUID, date, int]]) -> None:

@@ -26,13 +26,12 @@ async def raise_places(connection: Connection, rises: Sequence[Rise]) -> None:
         """
         INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at,
             reversed_micro)
-        SELECT * FROM unnest($1::smallint[], $2::date[], $3::uuid[], $4::bigint[], $5::bigint[], $6::timestamptz[],
-            $7::timestamptz[], $8::bigint[])
+        SELECT timeframe, window_start, creator_ref, referral_count, 0, referred_at, NULL, reversed_micro
+        FROM unnest($1::smallint[], $2::date[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::bigint[])
+            AS rise (timeframe, window_start, creator_ref, referral_count, referred_at, reversed_micro)
         ON CONFLICT (timeframe, window_start, creator_ref) DO UPDATE SET
             referral_count = places.referral_count + excluded.referral_count,
-            earned_micro = places.earned_micro + excluded.earned_micro,
             referred_at = greatest(places.referred_at, excluded.referred_at),
-            earned_at = greatest(places.earned_at, excluded.earned_at),
             reversed_micro = places.reversed_micro + excluded.reversed_micro,
             changed_by = pg_current_xact_id()
         """,

@@ -12,6 +12,7 @@ Positions = Mapping[tuple[str, int], int]
 async def relax(connection: Connection) -> None:
     """This transaction need not be on disk when it ends: what is lost of it, position and all, is read again."""
     await connection.execute("SET LOCAL synchronous_commit = off")
+    await connection.execute("SET LOCAL work_mem = '64MB'")
 
 
 async def hurry(connection: Connection, lock_wait: str) -> None:
