@@ -12,11 +12,8 @@ from creator_economy.protos.distribution.v1.campaigns_pb2 import (
     SpendCreditsRequest,
 )
 from creator_economy.protos.distribution.v1.distribution_pb2 import FinalizeRequest
-from creator_economy.protos.referral.v1.referral_pb2 import (
-    QUALIFYING_ACTION_KIND_DNFT_MINT,
-    QualifyingActionOutcome,
-    RecordQualifyingActionRequest,
-)
+from creator_economy.protos.referral.v1.events_pb2 import QUALIFYING_ACTION_KIND_DNFT_MINT
+from creator_economy.protos.referral.v1.referral_pb2 import QualifyingActionOutcome, RecordQualifyingActionRequest
 
 PAYER = "example-minter"
 RUN = uuid.uuid4().hex[:12]

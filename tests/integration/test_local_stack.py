@@ -1,6 +1,7 @@
 """The stack as a person meets it: it starts, it stays up, it says what is wrong, it leaves nothing behind."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 import redis.asyncio
 
 from deploy.local import postgres
-from deploy.local.ports import SERVICES, Ports, free_ports
+from deploy.local.ports import LOOPBACK, SERVICES, Ports, free_ports
 from deploy.local.services import is_ok, is_serving
 from deploy.local.state import PROJECT, State, born, role_password
 from tests.support.stacks import Stack
@@ -62,6 +63,31 @@ async def test_the_addresses_answer(stack: Stack) -> None:
         assert (await http.get(f"{stack.line['provider']}/status")).status == 200
     async with redis.asyncio.Redis.from_url(stack.line["redis"]) as client:
         assert await client.ping()
+
+
+def test_the_quick_start_works_line_by_line(stack: Stack) -> None:
+    page = (PROJECT / "docs/quick-start.md").read_text()
+    lines = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    for name in ("gateway", "distribution", "referral"):
+        told = f"{LOOPBACK}:{getattr(Ports(), name, None) or Ports().service(name)}"
+        assert told in lines
+        lines = lines.replace(told, stack.line[name].removeprefix("http://"))
+    ended = subprocess.run(
+        ["/bin/sh", "-eu"],
+        input=lines.replace("make audit", ".venv/bin/python -m deploy.local.audit").replace(
+            ".venv/bin/python", sys.executable
+        ),
+        cwd=PROJECT,
+        env=stack.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "referrer_micro: 100000\n" in ended.stdout
+    assert '"pending_micro":"100000"' in ended.stdout
+    assert ("replayed" in ended.stdout) == bool(shutil.which("grpcurl"))
 
 
 async def test_a_service_cannot_read_the_tables_of_another(stack: Stack) -> None:
