@@ -1,7 +1,7 @@
 import { count, h, short, time, words } from "./dom.js";
 import { money, precise } from "./money.js";
 import { card, choice, empty, table, tabs } from "./parts.js";
-import { head } from "./shell.js";
+import { head, wanted as asked } from "./shell.js";
 import { acting, admin, listed } from "./operating.js";
 import { stage, steps } from "./payouts.js";
 
@@ -12,7 +12,7 @@ export default async function view(id) {
 }
 
 async function all() {
-  let wanted = "awaiting_approval";
+  let wanted = asked("which") || "awaiting_approval";
   const queue = card("Payouts", () => listed("Payouts", [
     { title: "Asked for", cell: ({ payout }) => h("a", { href: `#/payouts/${payout.payout_id}` }, time(payout.requested_at)) },
     { title: "Who", cell: (each) => short(each.account_id || each.account_ref, 8), name: true },
@@ -68,7 +68,7 @@ function show(found, done) {
       h("dt", {}, "To"), h("dd", {}, h("span", { class: "code" }, payout.destination_address), " (", payout.currency, ")"),
       h("dt", {}, "Amount"), h("dd", {}, precise(payout.amount_micro)), h("dt", {}, "Fee"), h("dd", {}, precise(payout.fee_micro)),
       h("dt", {}, "Since last verified"), h("dd", {}, precise(record.cumulative_micro)),
-      h("dt", {}, "Waits because"), h("dd", {}, record.approval_reasons.map(words).join(", ") || "–"),
+      h("dt", {}, "Needs approval"), h("dd", {}, record.approval_reasons.map(words).join(", ") || "–"),
       h("dt", {}, "Approved by"), h("dd", {}, record.approvals.map((each) => h("div", {}, each.operator_id, ": ", each.reason, " ", h("small", {}, time(each.approved_at)))), ` ${record.approvals.length} of ${record.approvals_needed}`),
       payout.transaction_hash && [h("dt", {}, "Transaction"), h("dd", {}, h("span", { class: "code" }, payout.transaction_hash))]),
     waits && acting("Approve", `${path}/approve`, done),

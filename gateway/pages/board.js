@@ -1,9 +1,8 @@
-import { count, h } from "./dom.js";
+import { count, h, time } from "./dom.js";
 import { money } from "./money.js";
 import { get } from "./api.js";
 import { card, empty, pages, table, tabs } from "./parts.js";
 import { head } from "./shell.js";
-import { time } from "./dom.js";
 
 const FRAMES = [["daily", "Today"], ["weekly", "This week"], ["monthly", "This month"], ["all_time", "All time"]];
 

@@ -22,7 +22,7 @@ const colour = (name) => {
 /** Stacked bars: `series` is [{name, amounts: [micro as string or BigInt]}], one amount per label. */
 export async function bars(label, labels, series, { stacked = true } = {}) {
   const Chart = await charts();
-  const canvas = h("canvas", { role: "img", "aria-label": `${label}. The figures are in the table below it.` });
+  const canvas = h("canvas", { role: "img", "aria-label": `${label}. The amounts are listed below it.` });
   const build = () => {
     const [ink, line] = [colour("--faint"), colour("--line")];
     return new Chart(canvas, {

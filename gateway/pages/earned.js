@@ -2,7 +2,7 @@
 
 import { day, h, words } from "./dom.js";
 import { exact, micro, precise, sum } from "./money.js";
-import { get, text } from "./api.js";
+import { get, session, text } from "./api.js";
 
 /** The seven buckets in the order of their life: name, colour, meaning. */
 export const BUCKETS = [
@@ -65,15 +65,36 @@ function cells(line) {
   return Array.from(line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g), ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
 }
 
-/** Lines → one series per model over the days; the smallest models beyond six are put together. */
-export function byModel(lines, days) {
-  const models = new Map();
-  for (const line of lines) {
-    const amounts = models.get(line.model) ?? new Map();
-    amounts.set(line.day, (amounts.get(line.day) ?? 0n) + micro(line.accrued_micro));
-    models.set(line.model, amounts);
+export const byModel = (lines, days) => stacked(lines.map((line) => ({ day: line.day, name: line.model, amount: line.accrued_micro })), days);
+
+const closed = new Map();
+/** What one closed day made, split by model, channel or cohort. It never changes again, so it is asked for once. */
+async function split(dimension, at) {
+  const key = `${session.claims.sub} ${dimension} ${at}`;
+  const known = closed.get(key);
+  if (known) return known;
+  const found = await get("/api/creator/earnings/breakdown", { dimension, from_day: at, to_day: at });
+  const rows = found.parts.map((part) => ({ day: at, name: part.name, amount: part.accrued_micro }));
+  if (found.closed_through >= at) closed.set(key, rows);
+  return rows;
+}
+
+/** One series per channel or cohort over the days: those that earned nothing are not asked for. */
+export async function byPart(dimension, days) {
+  const { series } = await get("/api/creator/earnings", { bucket: "day", from_time: `${days[0]}T00:00:00Z` });
+  const earning = series.points.map((point) => point.start.slice(0, 10)).filter((at) => days.includes(at));
+  return stacked((await Promise.all(earning.map((at) => split(dimension, at)))).flat(), days);
+}
+
+/** [{day, name, amount}] → one series per name over the days; the smallest beyond six are put together. */
+function stacked(rows, days) {
+  const names = new Map();
+  for (const row of rows) {
+    const amounts = names.get(row.name) ?? new Map();
+    amounts.set(row.day, (amounts.get(row.day) ?? 0n) + micro(row.amount));
+    names.set(row.name, amounts);
   }
-  const ordered = [...models].map(([name, amounts]) => ({ name, amounts, total: sum([...amounts.values()]) })).sort((one, other) => (one.total > other.total ? -1 : 1));
+  const ordered = [...names].map(([name, amounts]) => ({ name, amounts, total: sum([...amounts.values()]) })).sort((one, other) => (one.total > other.total ? -1 : 1));
   const shown = ordered.slice(0, 6).map(({ name, amounts }) => ({ name, amounts: days.map((each) => amounts.get(each) ?? 0n) }));
   const rest = ordered.slice(6);
   if (rest.length) shown.push({ name: "all others", amounts: days.map((each) => sum(rest.map(({ amounts }) => amounts.get(each) ?? 0n))) });

@@ -1,11 +1,10 @@
 import { count, day, h } from "./dom.js";
-import { money, precise } from "./money.js";
+import { money, precise, sum } from "./money.js";
 import { get, post, Problem, session } from "./api.js";
-import { card, copying, empty, form, field, tag } from "./parts.js";
+import { card, copying, empty, form, field, tabs, tag } from "./parts.js";
 import { head } from "./shell.js";
-import { asOf, buckets, byModel, earnings, lastDays, nextUnlock, statement } from "./earned.js";
+import { asOf, buckets, byModel, byPart, earnings, lastDays, nextUnlock, statement } from "./earned.js";
 import { bars, parts } from "./chart.js";
-import { tabs } from "./parts.js";
 
 export default async function view() {
   const found = earnings();
@@ -56,7 +55,7 @@ async function share(found) {
     h("div", { class: "row" }, copying(found.code, "Copy code"), h("small", {}, count(found.uses), found.max_uses ? ` of ${count(found.max_uses)}` : "", " signed up", found.expires_at ? [", until ", day(found.expires_at)] : "")),
     link);
   get("/api/referrals/share").then(
-    (given) => link.replaceChildren(h("div", { class: "row" },
+    (given) => link.replaceChildren(h("div", { class: "beside" },
       h("img", { class: "qr", alt: `QR code of ${given.share_url}`, src: `data:image/svg+xml,${encodeURIComponent(given.qr_svg)}` }),
       h("div", { class: "stack" }, h("span", { class: "code" }, given.share_url), h("div", {}, copying(given.share_url, "Copy link"))))),
     () => link.replaceChildren(h("small", {}, "The link and its QR code cannot be shown at the moment; the code itself works.")),
@@ -67,24 +66,17 @@ async function share(found) {
 function chart(found) {
   let by = "model";
   const section = card("Earned in the last 30 days", async () => {
-    const asOfNow = (await found).as_of;
-    const days = lastDays(asOfNow, 30);
-    return by === "model" ? overTime(days) : breakdown(by, days);
+    const days = lastDays((await found).as_of, 30);
+    return overTime(by === "model" ? byModel(await statement(days[0], days.at(-1)), days) : await byPart(by, days), days);
   }, { wide: "w8", aside: tabs("Split by", [["model", "By model"], ["channel", "By channel"], ["cohort", "By month of sign-up"]], by, (chosen) => { by = chosen; section.reload(); }) });
   return section;
 }
 
-async function overTime(days) {
-  const series = byModel(await statement(days[0], days.at(-1)), days);
+async function overTime(series, days) {
   if (!series.length) return empty("No earnings in these 30 days", "Hand out your code: the first charge of somebody you brought shows up here the day after.");
-  return bars("Earned per day and model", days.map((each) => each.slice(5)), series);
-}
-
-async function breakdown(by, days) {
-  const found = await get("/api/creator/earnings/breakdown", { dimension: by, from_day: days[0], to_day: days.at(-1) });
-  if (!found.parts.length) return empty("Nothing to split yet", "A day counts once it is over, and a part is named once five people or more stand behind it.");
-  return h("div", { class: "stack" }, parts(found.parts.map((part) => ({ name: part.name, amount: part.accrued_micro })), (row) => precise(row.amount)),
-    h("small", {}, `Closed days up to ${found.closed_through}. What fewer than five people stand behind is put under “other”.`));
+  return h("div", { class: "stack" }, await bars("Earned per day", days.map((each) => each.slice(5)), series),
+    h("details", {}, h("summary", {}, "The 30 days together"), parts(series.map(({ name, amounts }) => ({ name, amount: sum(amounts) })), (row) => precise(row.amount))),
+    h("small", {}, "Days that are over, in UTC. What fewer than five people stand behind is put under “other”."));
 }
 
 async function rank() {

@@ -55,4 +55,7 @@ export const sum = (amounts) => amounts.reduce((total, each) => total + micro(ea
 export const share = (part, whole) => (micro(whole) === 0n ? 0 : Number((micro(part) * 1000n) / micro(whole)));
 
 /** 525 → "5.25 %". */
-export const percent = (bps) => `${Math.trunc(bps / 100)}.${String(Math.abs(bps % 100)).padStart(2, "0")} %`;
+export function percent(bps) {
+  const size = Math.abs(bps);
+  return `${bps < 0 ? "−" : ""}${Math.trunc(size / 100).toLocaleString("en-US")}.${String(size % 100).padStart(2, "0")} %`;
+}

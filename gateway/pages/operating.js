@@ -9,7 +9,7 @@ export const admin = (path, query) => get(`/api/admin/${path}`, query);
 export const act = (path, body, key = newKey()) => post(`/api/admin/${path}`, body, { key });
 export const change = (path, body, key = newKey()) => put(`/api/admin/${path}`, body, { key });
 
-export const reason = (value = "") => field("Why", { name: "reason", required: true, maxlength: 1000, value }, "Kept in the audit log for ever.");
+export const reason = (value = "") => field("Why", { name: "reason", required: true, maxlength: 1000, value }, "Kept for ever.");
 
 /** A form that does one thing, with a reason. `body` makes the rest of what is sent from what was typed. */
 export function acting(label, path, done, { fields = [], body = () => ({}), inline = true, ...options } = {}) {

@@ -34,15 +34,20 @@ export function failure(error, again) {
 export function card(title, load, { wide = "", aside = null, foot = null } = {}) {
   const body = h("div", {}, bones());
   const heading = h("header", {}, h("h2", {}, title), aside);
-  const section = h("section", { class: `card ${wide}`, "aria-label": title }, heading, body, foot);
+  const section = h("section", { class: `card ${wide}`, "aria-label": title, tabindex: "-1" }, heading, body, foot);
+  const put = (content) => {
+    const held = body.contains(document.activeElement);
+    body.replaceChildren(content);
+    // What had the focus is gone: who works by keyboard goes on here, not at the top of the page.
+    if (held) section.focus({ preventScroll: true });
+  };
   section.reload = async () => {
     body.setAttribute("aria-busy", "true");
     try {
       await null; // the page that made the card comes first
-      const content = await load();
-      body.replaceChildren(content);
+      put(await load());
     } catch (error) {
-      body.replaceChildren(failure(error, section.reload));
+      put(failure(error, section.reload));
     }
     body.removeAttribute("aria-busy");
   };
@@ -52,11 +57,12 @@ export function card(title, load, { wide = "", aside = null, foot = null } = {})
 
 /** A table; a column is {title, cell, num, name}. */
 export function table(caption, columns, rows, { row = () => ({}) } = {}) {
-  const head = columns.map((column) => h("th", { scope: "col", class: column.num ? "num" : "" }, column.title));
-  const body = rows.map((each, index) =>
-    h("tr", row(each, index), columns.map((column) => h("td", { class: [column.num && "num", column.name && "name"].filter(Boolean).join(" ") }, column.cell(each)))),
-  );
-  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption }, h("table", {}, h("caption", { class: "sr" }, caption), h("thead", {}, h("tr", {}, head)), h("tbody", {}, body)));
+  // Roles are written out, for on a phone a row is shown as a block and would be no row any more.
+  const head = columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.num ? "num" : "" }, column.title || h("span", { class: "sr" }, "Acts")));
+  const cell = (column, each) => h("td", { role: "cell", "data-title": column.title || null, class: [column.num && "num", column.name && "name"].filter(Boolean).join(" ") }, h("div", {}, column.cell(each)));
+  const body = rows.map((each, index) => h("tr", { role: "row", ...row(each, index) }, columns.map((column) => cell(column, each))));
+  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption },
+    h("table", { role: "table" }, h("caption", { class: "sr" }, caption), h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), h("tbody", { role: "rowgroup" }, body)));
 }
 
 /** A table that goes on page by page: `page(token)` answers {rows, next}. */
@@ -106,14 +112,18 @@ export function form(act, { label, main = true, danger = false, inline = false }
     onsubmit: async (event) => {
       event.preventDefault();
       const made = event.currentTarget;
-      button.disabled = true;
+      // Not `disabled`, which would take the focus away from whoever works by keyboard.
+      if (made.getAttribute("aria-busy")) return;
+      made.setAttribute("aria-busy", "true");
+      button.setAttribute("aria-disabled", "true");
       wrong.replaceChildren();
       try {
         await act(Object.fromEntries(new FormData(made)), made);
       } catch (error) {
         wrong.replaceChildren(failure(error));
       }
-      button.disabled = false;
+      made.removeAttribute("aria-busy");
+      button.removeAttribute("aria-disabled");
     },
   }, fields, inline ? button : h("div", {}, button), wrong);
 }

@@ -10,8 +10,8 @@ export const TONES = { pending: "brand", processing: "warn", completed: "good", 
 
 const STAGES = {
   requested: "Written down; its money is being set aside",
-  awaiting_confirmation: "Waits for you to confirm the address",
-  awaiting_approval: "Waits for our approval",
+  awaiting_confirmation: "Waits for the address to be confirmed",
+  awaiting_approval: "Waits for an operator's approval",
   queued: "Waits for its turn to be sent",
   submitting: "Being handed to the payment provider",
   processing: "The payment provider has it",

@@ -1,5 +1,5 @@
 import { count, h, short, time, words } from "./dom.js";
-import { micro, precise } from "./money.js";
+import { precise } from "./money.js";
 import { card, empty } from "./parts.js";
 import { head } from "./shell.js";
 import { acting, listed } from "./operating.js";
@@ -11,7 +11,7 @@ export default async function view() {
   const reload = () => Promise.all(cards.map((each) => each.reload()));
   cards = [card("Open differences", () => differences(reload)), card("Runs", runs)];
   return [
-    head("Reconciliation", "The provider's rows beside ours and the ledger's."),
+    head("Reconciliation", "The provider's rows beside ours and the ledger's. What is on its way may be in one column only, and is no difference."),
     h("div", { class: "stack" }, ...cards, card("Compare now", async () => acting("Compare", "reconciliations", reload))),
   ];
 }
@@ -33,6 +33,5 @@ const runs = () =>
     { title: "Payouts", cell: (each) => count(each.payouts), num: true },
     { title: "Sent, by them", cell: (each) => precise(each.provider_sent_micro), num: true },
     { title: "Sent, by us", cell: (each) => precise(each.ledger_sent_micro), num: true },
-    { title: "Apart by", cell: (each) => precise(micro(each.provider_sent_micro) - micro(each.ledger_sent_micro)), num: true },
     { title: "Differences", cell: (each) => count(each.differences), num: true },
   ], "reconciliations", "reconciliations", empty("No run yet", "One starts by itself each day, or below."));

@@ -2,7 +2,7 @@ import { count, h, words } from "./dom.js";
 import { money } from "./money.js";
 import { get, post } from "./api.js";
 import { card, empty, field, form, table, tell } from "./parts.js";
-import { head } from "./shell.js";
+import { head, wanted } from "./shell.js";
 
 export default async function view() {
   return [
@@ -38,11 +38,9 @@ async function bonuses() {
   ], rows);
 }
 
-/** What a share link brought along, behind the page's name: its code and channel. */
-const invited = () => new URLSearchParams(location.hash.split("?")[1] ?? "");
-
-const register = () => form(async (given, made) => {
-  const bound = await post("/api/referrals/register", { code: given.code, ...(invited().get("channel") && { channel: invited().get("channel") }) });
+/** A share link brings its code and channel along. */
+const register = (code = wanted("code"), channel = wanted("channel")) => form(async (given, made) => {
+  const bound = await post("/api/referrals/register", { code: given.code, ...(channel && { channel }) });
   made.reset();
   tell(bound.already_bound ? "You were bound to a code before; nothing has changed." : "Done: this code is bound to your account.");
-}, { label: "Bind it to my account", main: false }, field("Code", { name: "code", required: true, maxlength: 64, value: invited().get("code") ?? "" }, "Once and for ever. A new account can do this only shortly after it was made."));
+}, { label: "Bind it to my account", main: false }, field("Code", { name: "code", required: true, maxlength: 64, value: code }, "Once and for ever. A new account can do this only shortly after it was made."));

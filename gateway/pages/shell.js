@@ -89,9 +89,11 @@ async function open(site, root, main, offline) {
   });
   if (!page) {
     main.replaceChildren(offline, h("h1", {}, "Nothing here"), h("p", {}, "This address leads to no page. ", h("a", { href: "#/" }, "Go home"), "."));
+    main.dataset.shows = location.hash;
     return;
   }
   const [, name, module] = page;
+  main.setAttribute("aria-busy", "true");
   document.title = `${name} · ${site.title}`;
   try {
     const { default: view } = await module();
@@ -102,10 +104,15 @@ async function open(site, root, main, offline) {
     if (turn !== opened) return;
     main.replaceChildren(offline, h("h1", {}, name), failure(error, () => open(site, root, main, offline)));
   }
+  main.removeAttribute("aria-busy");
+  main.dataset.shows = location.hash;
   // Who just came keeps the browser's own start; who moved on is taken to the new content.
   if (moved) main.focus({ preventScroll: true });
   scrollTo(0, 0);
 }
+
+/** What an address asks of its page, behind the page's name: `#/review?which=urgent`. */
+export const wanted = (name) => new URLSearchParams(location.hash.split("?")[1] ?? "").get(name) ?? "";
 
 /** A page's heading. */
 export const head = (title, lead, aside) => h("div", { class: "head" }, h("div", {}, h("h1", {}, title), lead && h("p", {}, lead)), aside);

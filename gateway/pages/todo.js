@@ -1,10 +1,8 @@
 import { count, h } from "./dom.js";
-import { money } from "./money.js";
-import { percent } from "./money.js";
+import { money, percent } from "./money.js";
 import { get } from "./api.js";
-import { card } from "./parts.js";
+import { bones, card, failure } from "./parts.js";
 import { head } from "./shell.js";
-import { bones, failure } from "./parts.js";
 
 /** How many there are, as far as one page goes. */
 const rows = (path, member, query) => async () => {
@@ -14,13 +12,13 @@ const rows = (path, member, query) => async () => {
 
 const TILES = [
   ["Cases to review", "#/review", async () => ({ number: (await get("/api/admin/cases", { page_size: 1 })).open_total })],
-  ["Cases overdue", "#/review", rows("cases", "cases", { overdue_only: true })],
+  ["Cases overdue", "#/review?which=overdue", rows("cases", "cases", { overdue_only: true })],
   ["Payouts to approve", "#/payouts", rows("payouts", "payouts", { stages: "awaiting_approval" })],
-  ["Payouts unknown or stalled", "#/payouts", async () => {
+  ["Payouts unknown or stalled", "#/payouts?which=unknown", async () => {
     const found = await Promise.all(["unknown", "stalled"].map((stages) => rows("payouts", "payouts", { stages })()));
     return { number: found[0].number + found[1].number, more: found.some((each) => each.more) };
   }],
-  ["Payouts past 72 hours", "#/payouts", rows("payouts", "payouts", { overdue_only: true })],
+  ["Payouts past 72 hours", "#/payouts?which=overdue", rows("payouts", "payouts", { overdue_only: true })],
   ["Proposals for a second operator", "#/payouts", rows("proposals", "proposals", { state: "open" })],
   ["Differences with the provider", "#/reconciliation", rows("differences", "differences", {})],
   ["Rules to approve", "#/rules", rows("rules", "rules", { states: "pending_approval" })],
@@ -31,22 +29,24 @@ const TILES = [
 export default async function view() {
   return [
     head("To do", "What waits for a person. Each number leads to where it is done."),
-    h("div", { class: "stack" }, h("div", { class: "tiles" }, TILES.map(tile)), h("div", { class: "grid" }, card("Cover", cover, { wide: "w6" }), card("Last audit", audit, { wide: "w6" }))),
+    h("div", { class: "stack" }, h("div", { class: "tiles counts" }, TILES.map(tile)), h("div", { class: "grid" }, card("Cover", cover, { wide: "w6" }), card("Last audit", audit, { wide: "w6" }))),
   ];
 }
 
-function tile([title, link, load]) {
+function tile([title, where, load]) {
   const body = h("div", {}, bones());
+  const link = h("a", { class: "card tile", href: where }, h("h2", {}, title), body);
   const show = async () => {
     try {
       const { number, more } = await load();
+      link.classList.toggle("waits", Number(number) > 0);
       body.replaceChildren(h("div", { class: "figure" }, count(number), more && "+"), h("small", {}, Number(number) ? "waiting" : "nothing waits"));
     } catch (error) {
       body.replaceChildren(failure(error));
     }
   };
   show();
-  return h("a", { class: "card tile", href: link }, h("h2", {}, title), body);
+  return link;
 }
 
 async function cover() {

@@ -16,14 +16,14 @@ const INCLUDED = {
 };
 
 /** Scores have up to thirty digits: no rounding, and a line may break after a separator. */
-const score = (text) => h("span", {}, BigInt(text || 0).toLocaleString("en-US").replaceAll(",", ",\u200b"));
+const score = (text, name = "score") => h("span", { class: name }, BigInt(text || 0).toLocaleString("en-US").replaceAll(",", ",\u200b"));
 
 export default async function view(run) {
   if (run) return why(run);
-  const wallets = card("Your wallets", () => list(wallets), { wide: "w7" });
+  const wallets = card("Your wallets", () => list(wallets), { wide: "w8" });
   return [
-    head("Score and wallets", "Link the wallets that hold your reputation: each month a pool is shared by score."),
-    h("div", { class: "grid" }, wallets, card("Link a wallet", async () => link(wallets), { wide: "w5" }), card("Rewards", rewards)),
+    head("Score and wallets", "Link the wallets that hold your reputation: after each period a pool is shared by score."),
+    h("div", { class: "grid" }, wallets, card("Link a wallet", async () => link(wallets), { wide: "w4" }), card("Rewards", rewards)),
   ];
 }
 
@@ -83,7 +83,7 @@ const rewards = () =>
   ], async (token) => {
     const found = await get("/api/score/rewards", { page_token: token });
     return { rows: found.rewards, next: found.next_page_token };
-  }, empty("No rewards yet", "After each month the pool is shared among linked wallets; yours shows up here."));
+  }, empty("No rewards yet", "After each period the pool is shared among linked wallets; yours shows up here."));
 
 async function why(run) {
   const path = `/api/score/runs/${encodeURIComponent(run)}`;
@@ -107,7 +107,7 @@ async function why(run) {
           { title: "Score", cell: (each) => score(each.score), num: true },
           { title: "Counted", cell: (each) => INCLUDED[each.outcome] ?? words(each.outcome) },
         ], found.wallets ?? []),
-        h("small", {}, "Minimum per wallet ", score(found.wallet_minimum), ", per account ", score(found.account_minimum), "."));
+        h("small", {}, "Minimum per wallet ", score(found.wallet_minimum, ""), ", per account ", score(found.account_minimum, ""), "."));
     }),
   ];
 }

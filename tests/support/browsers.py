@@ -6,10 +6,15 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING: Final = "Chromium is not installed: `apt-get install -y chromium` (Debian), or any Chromium in PATH."
+
+_SETTLED: Final = """() => {
+    const shows = document.querySelector("main")?.dataset.shows;
+    return shows === location.hash && !document.querySelector("[aria-busy=true], .bones");
+}"""
 
 SECONDS: Final = 10_000.0
 """How long anything on a page is waited for, in milliseconds."""
@@ -50,9 +55,8 @@ class Tab:
         await self.settled()
 
     async def settled(self) -> None:
-        """Until no card waits for its content any more."""
-        await self.page.wait_for_load_state("networkidle")
-        await expect(self.page.locator(".bones")).to_have_count(0)
+        """Until the page of this address is shown and no card waits for its content any more."""
+        await self.page.wait_for_function(_SETTLED)
 
     def card(self, name: str) -> Any:
         return self.page.get_by_role("region", name=name, exact=True).first

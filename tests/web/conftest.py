@@ -8,15 +8,21 @@ from tests.support.stacks import Stack
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a whole stack's pages are."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A whole stack behind the pages."""
     if not CHROMIUM:
         pytest.skip(MISSING)
     stack = Stack(tmp_path_factory.mktemp("pages"))
     try:
-        yield stack.line["gateway"]
+        yield stack
     finally:
         stack.clean()
+
+
+@pytest.fixture(scope="module")
+def gateway(running: Stack) -> str:
+    """Where its pages are."""
+    return str(running.line["gateway"])
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,13 @@ import pytest
 from axe_playwright_python.base import AXE_FILE_PATH  # type: ignore[import-untyped]
 from playwright.async_api import Browser, Page, expect
 
+from tests.support import earning
 from tests.support.browsers import Tab, visiting
 from tests.support.eventually import eventually
+from tests.support.operators import Operator
+from tests.support.payout import wallet
+from tests.support.stacks import Stack
+from tests.web import journeys, morning
 
 CREATOR = ("", "earnings", "unlocks", "referrals", "leaderboard", "payouts", "wallets", "profile")
 OPERATOR = (
@@ -52,7 +57,7 @@ async def named(tab: Tab, name: str) -> None:
     await expect(tab.page.locator("#live")).to_contain_text(name)
 
 
-async def test_an_operators_morning(gateway: str, browser: Browser) -> None:
+async def test_the_reserve_grows_by_two_operators(gateway: str, browser: Browser) -> None:
     async with visiting(browser, gateway) as first, visiting(browser, gateway) as second:
         await first.sign_in("operator-1", "/admin")
         await first.settled()
@@ -73,6 +78,18 @@ async def test_an_operators_morning(gateway: str, browser: Browser) -> None:
         await theirs.get_by_role("button", name="Decide").click()
         await expect(theirs.locator(".tag")).to_have_text("Approved")
         await expect(second.card("Cover").locator("dd").first).to_have_text("$1,234.567891")
+
+
+async def test_an_operators_morning(gateway: str, running: Stack, browser: Browser) -> None:
+    morning.farm(running, "fox", 5)
+    operator = Operator(running, "operator-3")
+    async with visiting(browser, gateway) as tab:
+        await tab.sign_in(operator.name, "/admin")
+        await morning.review(tab)
+        await morning.compare(tab, operator)
+        await morning.audit(tab, operator)
+        await morning.read_log(tab, operator)
+        await morning.erase(tab, "fox's 4")
 
 
 async def test_a_campaign_is_made_funded_and_activated(gateway: str, browser: Browser) -> None:
@@ -106,6 +123,29 @@ async def test_rates_are_tried_out_and_always_make_the_whole(gateway: str, brows
         await expect(tried.get_by_role("region", name="Effect per party")).to_be_visible()
         assert await community.input_value() == "9500"
         await expect(tried.locator("output").last).to_have_text("0.00 %")
+
+
+async def test_from_a_code_to_what_was_paid_out(gateway: str, running: Stack, browser: Browser) -> None:
+    key = wallet(40)
+    async with (
+        visiting(browser, gateway) as zoe,
+        visiting(browser, gateway) as ben,
+        visiting(browser, gateway) as operator,
+    ):
+        link = await journeys.make_code(zoe, "zoe", "zoescode")
+        await journeys.follow(ben, link, "ben")
+        people = ["ben", *(f"zoe's {number}" for number in range(5))]
+        earning.sign_up(running, "zoescode", people[1:])
+        await journeys.earn(running, "zoe", people)
+        await zoe.page.reload()
+        await expect(zoe.card("Your money").locator(".figure")).to_have_text("$240.00")
+        await journeys.ask(zoe, key, "60")
+        await journeys.approve(operator)
+        await journeys.arrive(zoe, running, "zoe")
+        await zoe.go("Earnings")
+        await expect(zoe.card("Day by day").locator("tbody")).to_contain_text(journeys.MODEL)
+        await zoe.go("Home")
+        await expect(zoe.card("Your money")).to_contain_text(re.compile(r"Paid out\s*\$60\.00"))
 
 
 async def test_the_keyboard_alone_is_enough(gateway: str, browser: Browser) -> None:
