@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from libs.refusals import InvalidArgument
 
@@ -45,8 +45,7 @@ class Rates:
             raise InvalidRates(sum_bps=sum(rest))
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """One charge's shares, in micro-dollars; together exactly the revenue."""
 
     referrer_micro: int

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from libs import telemetry
 from libs.clock import Clock
-from libs.ids import new_id
+from libs.ids import new_id_text
 from libs.refusals import Refusal
 from services.distribution.attribution import Attributions
 from services.distribution.model import Answer, Charge, Posted
@@ -48,7 +48,7 @@ class Finalizer:
         check_charge(charge, self._clock.now())
         since = asyncio.get_running_loop().time()
         return Ticket(
-            charge, fingerprint(charge, self._key), str(new_id()), settled, since, telemetry.current_traceparent()
+            charge, fingerprint(charge, self._key), new_id_text(), settled, since, telemetry.current_traceparent()
         )
 
     def launch_known(self, tickets: Sequence[Ticket]) -> list[Ticket]:

@@ -17,6 +17,8 @@ def read_charge(request: distribution_pb2.FinalizeRequest) -> Charge | Unread:
         finalized_at = to_datetime(request.finalized_at, field="finalized_at")
     except Refusal as refusal:
         return Unread(request.inference_charge_id, refusal)
+    # Most charges have neither: what is there is looked at before anything is made of it.
+    breakdown, funding = request.model_breakdown, request.funding
     return Charge(
         request.inference_charge_id,
         request.payer_account_id,
@@ -26,8 +28,8 @@ def read_charge(request: distribution_pb2.FinalizeRequest) -> Charge | Unread:
         request.provider_cost_micro,
         request.model,
         request.model_tier,
-        tuple(Part(each.model, each.amount_micro) for each in request.model_breakdown),
-        tuple(Part(each.payment_id, each.amount_micro) for each in request.funding),
+        tuple([Part(each.model, each.amount_micro) for each in breakdown]) if breakdown else (),
+        tuple([Part(each.payment_id, each.amount_micro) for each in funding]) if funding else (),
         finalized_at,
     )
 
