@@ -79,6 +79,9 @@ class Door:
         except Exception as error:  # noqa: BLE001 - the last one to catch anything
             problem = as_problem(error)
             return self.tell(request, problem, known), problem.reason
+        if hdrs.UPGRADE in request.headers:
+            # Nothing is upgraded to, and the server reads no further request from a connection that asked for it.
+            response.force_close()
         self.seal(request, response, known)
         return response, ""
 

@@ -1,9 +1,5 @@
-"""The client as an integrator meets it: a wheel in a Python of its own, against the real stack."""
+"""The client as an integrator meets it: a wheel in a Python of its own, and its calls by certificate."""
 
-import subprocess
-import sys
-import sysconfig
-import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,74 +8,31 @@ import grpc
 import pytest
 
 from deploy.client import build
-from deploy.local.state import PROJECT
 from libs import rpc
 from libs.client import Certificates, Code, Platform, Refused
 from libs.client.connection import LOOK_EVERY_SECONDS, Connection
 from protos.distribution.v1 import distribution_pb2 as pb
 from protos.distribution.v1 import distribution_pb2_grpc
 from tests.support.certificates import Authority, written
-from tests.support.stacks import Stack
+from tests.support.integrator import ran
 
 SERVICE = "creator.distribution.v1.DistributionService"
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh Python with the wheel in it, which finds gRPC where it is installed already."""
-    directory = tmp_path_factory.mktemp("integrator")
-    wheel = build(directory / "dist")
-    venv.create(directory / "venv", with_pip=False, symlinks=True)
-    python = directory / "venv/bin/python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index", "--quiet"]
-    subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True, cwd=directory)
-    (site,) = (directory / "venv/lib").glob("python3*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python
-
-
-def ran(python: Path, *argv: str, directory: Path) -> str:
-    ended = subprocess.run(
-        [str(python), "-W", "error", *argv], cwd=directory, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
 
 
 def test_the_same_sources_make_the_same_wheel(tmp_path: Path) -> None:
     assert build(tmp_path / "one").read_bytes() == build(tmp_path / "two").read_bytes()
 
 
-def test_the_wheel_needs_nothing_but_grpc(python: Path, tmp_path: Path) -> None:
+def test_the_wheel_needs_nothing_but_grpc(integrator: Path, tmp_path: Path) -> None:
     loaded = ran(
-        python,
+        integrator,
         "-c",
         "import sys, creator_economy; print(creator_economy.__file__, *{name.split('.')[0] for name in sys.modules})",
         directory=tmp_path,
     ).split()
-    assert Path(loaded[0]).is_relative_to(python.parents[1])
+    assert Path(loaded[0]).is_relative_to(integrator.parents[1])
     assert {"grpc", "google", "grpc_status"} <= set(loaded)
     assert not {"asyncpg", "opentelemetry", "structlog", "aiokafka", "libs", "protos"} & set(loaded)
-
-
-@pytest.mark.nightly  # it starts the whole stack
-def test_the_examples_run_on_the_stack(python: Path, stack: Stack, tmp_path: Path) -> None:
-    places = (stack.line["distribution"], stack.line["referral"])
-    assert ran(python, str(PROJECT / "docs/examples/charges.py"), *places, directory=tmp_path).splitlines() == [
-        "community 70000 foundation 25000",
-        "replayed True same True",
-        "batch 5000",
-        "batch INVALID_ARGUMENT REVENUE_OUT_OF_RANGE revenue_micro",
-        "stream 1400000",
-        "refunded 5000000",
-        "mismatch CHARGE_MISMATCH",
-    ]
-    assert ran(python, str(PROJECT / "docs/examples/credits.py"), *places, directory=tmp_path).splitlines() == [
-        "mint QUALIFYING_ACTION_OUTCOME_ORGANIC",
-        "credits 0",
-        "paid part 80000",
-        "returned CHARGE_FINALIZED",
-    ]
 
 
 class Flaky(distribution_pb2_grpc.DistributionServiceServicer):

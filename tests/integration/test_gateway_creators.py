@@ -5,15 +5,18 @@ import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from deploy.local.state import PROJECT
 from services.score.rules import proof
 from tests.support import earning
 from tests.support.callers import Caller, advance, now
 from tests.support.earning import DOLLAR
+from tests.support.integrator import ran
 from tests.support.operators import Operator
 from tests.support.payout import EVM_COIN, signed, wallet
 from tests.support.provider import TRON
@@ -83,6 +86,26 @@ def hashes_sent(stack: Stack) -> list[str]:
     """What the provider truly sent."""
     state = requests.get(stack.line["provider"].removesuffix("/v1") + "/control/state", timeout=20).json()
     return [row["hash"] for row in state["rows"] if row["sent"]]
+
+
+def test_the_examples_of_the_client_run(integrator: Path, stack: Stack, tmp_path: Path) -> None:
+    """Before the clock of the stack leaves the one that the examples go by."""
+    places = (stack.line["distribution"], stack.line["referral"])
+    assert ran(integrator, str(PROJECT / "docs/examples/charges.py"), *places, directory=tmp_path).splitlines() == [
+        "community 70000 foundation 25000",
+        "replayed True same True",
+        "batch 5000",
+        "batch INVALID_ARGUMENT REVENUE_OUT_OF_RANGE revenue_micro",
+        "stream 1400000",
+        "refunded 5000000",
+        "mismatch CHARGE_MISMATCH",
+    ]
+    assert ran(integrator, str(PROJECT / "docs/examples/credits.py"), *places, directory=tmp_path).splitlines() == [
+        "mint QUALIFYING_ACTION_OUTCOME_ORGANIC",
+        "credits 0",
+        "paid part 80000",
+        "returned CHARGE_FINALIZED",
+    ]
 
 
 async def test_earnings_are_paid_out_to_a_hash_on_chain(story: Story, ann: Caller, eventually: Eventually) -> None:

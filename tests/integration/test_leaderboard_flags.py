@@ -4,10 +4,8 @@ import asyncio
 import itertools
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-
-import pytest
 
 from libs.postgres import Postgres
 from libs.timestamps import to_timestamp
@@ -27,19 +25,11 @@ from tests.support.leaderboard import (
     apply,
     books_and_referees,
     creator,
-    opened,
     received,
     recomputed,
 )
 
 ANN, BOB = creator(1), creator(2)
-
-
-@pytest.fixture(params=["redis", "postgres"])
-async def leaderboard(request: pytest.FixtureRequest, database: Database, redis_url: str) -> AsyncIterator[Leaderboard]:
-    url = redis_url if request.param == "redis" else ""
-    async with opened(await database("leaderboard"), url) as leaderboard:
-        yield leaderboard
 
 
 def person(number: int) -> uuid.UUID:

@@ -1,10 +1,7 @@
 """What is taken back counts no more: on boards, in the series, in statements; told before or after what it takes."""
 
 import uuid
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
-
-import pytest
 
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import events_pb2
@@ -12,7 +9,6 @@ from services.leaderboard import consumers
 from services.leaderboard.model import Point
 from services.leaderboard.rules.breakdowns import OTHER, Line, Part, lines
 from services.leaderboard.store import earnings
-from tests.conftest import Database
 from tests.support.leaderboard import (
     ALL_TIME,
     DAILY,
@@ -22,18 +18,10 @@ from tests.support.leaderboard import (
     Share,
     ago,
     creator,
-    opened,
     received,
 )
 
 ANN, BOB = creator(1), creator(2)
-
-
-@pytest.fixture(params=["redis", "postgres"])
-async def leaderboard(request: pytest.FixtureRequest, database: Database, redis_url: str) -> AsyncIterator[Leaderboard]:
-    url = redis_url if request.param == "redis" else ""
-    async with opened(await database("leaderboard"), url) as leaderboard:
-        yield leaderboard
 
 
 async def taken_back(leaderboard: Leaderboard, who: uuid.UUID, micro: int, day: date | None = None) -> None:

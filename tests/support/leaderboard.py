@@ -2,11 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
+
+import pytest
 
 from libs.inbox import Received
 from libs.postgres import Postgres
@@ -138,6 +140,15 @@ async def opened(dsn: str, redis_url: str, cache_seconds: float = 0) -> AsyncIte
         running(Board(postgres, redis_url, cache_seconds)) as board,
     ):
         yield Leaderboard(postgres, board)
+
+
+@pytest.fixture(params=["redis", "postgres"])
+async def leaderboard(
+    request: pytest.FixtureRequest, database: Callable[[str], Awaitable[str]], redis_url: str
+) -> AsyncIterator[Leaderboard]:
+    """A leaderboard that answers from Redis, and one that has none."""
+    async with opened(await database("leaderboard"), redis_url if request.param == "redis" else "") as leaderboard:
+        yield leaderboard
 
 
 _START: dict[Timeframe, Callable[[date], date]] = {
