@@ -27,7 +27,9 @@ async def wire(app: App) -> None:
     addresses = ShortAddresses(ScoreServiceStub(app.channel("score")))
     app.serve(
         leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server,
-        servicer.LeaderboardServicer(postgres, app.clock, board, referral, addresses, settings.pseudonym_key),
+        servicer.LeaderboardServicer(
+            postgres, app.clock, board, referral, addresses, settings.pseudonym_key, settings.board_cache_seconds
+        ),
         "creator.leaderboard.v1.LeaderboardService",
         servicer.CALLERS,
     )

@@ -16,10 +16,10 @@ from protos.leaderboard.v1 import leaderboard_pb2_grpc
 from protos.referral.v1 import referral_pb2
 from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.leaderboard.addresses import ShortAddresses
-from services.leaderboard.board import Board
+from services.leaderboard.board import Board, Shown
 from services.leaderboard.commands import profiles as profile_commands
 from services.leaderboard.commands import rebuilding
-from services.leaderboard.model import Point, Profile, Ranked, Slice
+from services.leaderboard.model import Place, Point, Profile, Ranked, Slice, Window
 from services.leaderboard.rules import boards, names, windows
 from services.leaderboard.rules import breakdowns as breakdown_rules
 from services.leaderboard.store import breakdowns, earnings, places, profiles, progress
@@ -27,6 +27,7 @@ from services.leaderboard.store import breakdowns, earnings, places, profiles, p
 log = logger(__name__)
 
 _Context = grpc.aio.ServicerContext[Any, Any]
+_Page = tuple[pb.GetBoardResponse, Sequence[UUID]]
 
 CALLERS: Final = frozenset({"gateway"})
 
@@ -47,6 +48,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         referral: ReferralServiceStub,
         addresses: ShortAddresses,
         pseudonym_key: str,
+        cache_seconds: float = 0,
     ) -> None:
         self._postgres = postgres
         self._clock = clock
@@ -54,6 +56,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         self._referral = referral
         self._addresses = addresses
         self._key = pseudonym_key.encode()
+        self._shown: Shown[_Page] = Shown(cache_seconds)
 
     async def GetBoard(self, request: pb.GetBoardRequest, context: _Context) -> pb.GetBoardResponse:
         timeframe = windows.check_timeframe(request.timeframe)
@@ -62,15 +65,28 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         if request.page_token:
             window, after = boards.read_page_token(self._key, request.page_token, timeframe)
         asking = await self._ref_if_told(request.account_id) if request.account_id else None
+        # The streaks that a page shows are as of a day.
+        key = window, after, size, self._clock.now().date()
+        answer, refs = await self._shown.page(key, lambda: self._page(window, after, size))
+        if asking not in refs:
+            return answer
+        own = pb.GetBoardResponse()
+        own.CopyFrom(answer)
+        own.rows[refs.index(asking)].me = True
+        return own
+
+    async def _page(self, window: Window, after: Place | None, size: int) -> _Page:
+        """A page as everybody sees it, and who stands on it."""
         part = await self._board.page(window, after, size)
         bounds = windows.bounds_of(window)
-        return pb.GetBoardResponse(
-            rows=await self._rows(part, asking),
+        answer = pb.GetBoardResponse(
+            rows=await self._rows(part, None),
             next_page_token=boards.page_token(self._key, window, part.rows[-1].place) if part.more else "",
             as_of=to_timestamp(part.as_of),
             window_start=to_timestamp(bounds[0]) if bounds else None,
             window_end=to_timestamp(bounds[1]) if bounds else None,
         )
+        return answer, [ranked.place.creator_ref for ranked in part.rows]
 
     async def GetRank(self, request: pb.GetRankRequest, context: _Context) -> pb.GetRankResponse:
         window = windows.window_of(windows.check_timeframe(request.timeframe), self._clock.now())
@@ -94,6 +110,7 @@ class LeaderboardServicer(leaderboard_pb2_grpc.LeaderboardServiceServicer):
         name = names.check_display_name(request.display_name)
         account_ref = await self._made_ref(request.account_id)
         changed = await profile_commands.set_profile(self._postgres, self._clock, account_ref, name)
+        self._shown.forget()
         return pb.SetProfileResponse(profile=await self._profile(changed))
 
     async def GetEarningsSeries(

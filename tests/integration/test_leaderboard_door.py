@@ -66,18 +66,18 @@ class Door:
 
 
 @asynccontextmanager
-async def opened(dsn: str, redis_url: str, referral: RunningReferral) -> AsyncIterator[Door]:
+async def opened(dsn: str, redis_url: str, referral: RunningReferral, cache_seconds: float = 0) -> AsyncIterator[Door]:
     clock = ManualClock(NOW)
     server = rpc.Server("leaderboard", test_mode=True, drain_wait_seconds=0)
     async with (
         await Postgres.open(dsn, schema="leaderboard") as postgres,
-        running(Board(postgres, redis_url, 0)) as board,
+        running(Board(postgres, redis_url, cache_seconds)) as board,
         rpc.channel(f"127.0.0.1:{referral.server.port}", caller="leaderboard") as to_referral,
         rpc.channel("127.0.0.1:1", caller="leaderboard") as nowhere,
     ):
         stub = referral_pb2_grpc.ReferralServiceStub(to_referral)
         addresses = ShortAddresses(ScoreServiceStub(nowhere))
-        door = servicer.LeaderboardServicer(postgres, clock, board, stub, addresses, KEY)
+        door = servicer.LeaderboardServicer(postgres, clock, board, stub, addresses, KEY, cache_seconds)
         registrar = leaderboard_pb2_grpc.add_LeaderboardServiceServicer_to_server
         server.add(registrar, door, "creator.leaderboard.v1.LeaderboardService", servicer.CALLERS)
         await server.start()
@@ -192,6 +192,25 @@ async def test_a_name_is_shown_at_once_and_gone_at_once(door: Door) -> None:
         (str(ann), False, 2),
     ]
     assert b"Zo" not in b"".join(event.SerializeToString() for event in events)
+
+
+async def test_a_page_that_is_remembered_marks_each_reader_s_own_row_and_shows_a_new_name_at_once(
+    database: Database, redis_url: str
+) -> None:
+    async with (
+        referral_running(await database("referral")) as referral,
+        opened(await database("leaderboard"), redis_url, referral, cache_seconds=60) as door,
+    ):
+        for name in ("ann", "bob"):
+            await door.apply(Referral(await door.ref(name), NOW))
+        marked = {name: [row.me for row in (await door.board(account_id=name)).rows] for name in ("ann", "bob", "cyd")}
+        assert sorted(marked["ann"]) == sorted(marked["bob"]) == [False, True]
+        assert marked["ann"] != marked["bob"]
+        assert marked["cyd"] == [False, False]
+        place = marked["ann"].index(True)
+        for display_name in ("Ann", "Anna"):
+            await door.name("ann", display_name)
+            assert (await door.board()).rows[place].display_name == display_name
 
 
 async def test_two_creators_may_have_one_name(door: Door) -> None:

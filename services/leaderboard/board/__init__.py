@@ -1,5 +1,6 @@
 """The boards: from Redis in logarithmic time where it can, from PostgreSQL where it must."""
 
 from services.leaderboard.board.reads import Board
+from services.leaderboard.board.shown import Shown
 
-__all__ = ["Board"]
+__all__ = ["Board", "Shown"]
