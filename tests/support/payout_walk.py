@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import signal
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import aiohttp
 import asyncpg
+import psutil
 from eth_account.messages import encode_defunct
 
 from deploy.local.demo import billing, scores
@@ -20,74 +22,19 @@ from deploy.local.demo.economy import Charge, Creator, SignUp
 from deploy.local.demo.front_door import FrontDoor, Refused
 from deploy.local.services import is_serving
 from tests.support.eventually import eventually
+from tests.support.payout_gate import Gate
 from tests.support.stacks import Stack
 
 DOLLAR: Final = 1_000_000
 ASKED_MICRO: Final = 40 * DOLLAR
 EARNED_MICRO: Final = 100 * DOLLAR
-WRITTEN: Final = {
-    "payout": ("payout.payouts", "payout.payout_submissions"),
-    "distribution": ("distribution.payout_holds",),
-}
-"""Where each service writes whatever happens to a payout."""
 _SETTLED: Final = timedelta(hours=49) + timedelta(days=14)
 _CLOSED: Final = 4
-
-
-class Gate:
-    """Keeps a service's transactions about payouts waiting, and lets one through at a time."""
-
-    def __init__(self, dsn: str, service: str) -> None:
-        self._dsn = dsn
-        self._service = service
-        self._lock = f"LOCK TABLE {', '.join(WRITTEN[service])} IN EXCLUSIVE MODE"
-        self._holder: asyncpg.Connection | None = None
-
-    async def close(self) -> object:
-        """From now on each of them waits. One that holds the second table and wants the first is let through."""
-        while True:
-            self._holder = await asyncpg.connect(self._dsn)
-            await self._holder.execute("BEGIN")
-            try:
-                return await self._holder.execute(self._lock)
-            except asyncpg.DeadlockDetectedError:
-                await self._holder.close()
-
-    async def open(self) -> None:
-        """Lets everything through."""
-        if self._holder is not None:
-            await self._holder.close()
-        self._holder = None
-
-    async def step(self) -> None:
-        """Lets through whoever waits, and nobody who comes after: locks are given in the order they are asked for."""
-        former = self._holder
-        asking = asyncio.create_task(self.close())
-        await eventually(lambda: self._waiting(own=True))
-        if former is not None:
-            await former.close()
-        await asking
-
-    async def has_waiting(self) -> bool:
-        """Whether the service is about to write."""
-        return await self._waiting(own=False)
-
-    async def forget_the_dead(self) -> None:
-        """Ends the sessions of a killed process at once, as its host's kernel would."""
-        await self._ask("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1")
-
-    async def _waiting(self, *, own: bool) -> bool:
-        who = "usename <> $1 AND query LIKE 'LOCK TABLE %'" if own else "usename = $1"
-        query = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND {who}"  # noqa: S608
-        return bool(await self._ask(query))
-
-    async def _ask(self, query: str) -> int:
-        connection = await asyncpg.connect(self._dsn)
-        try:
-            count: int = await connection.fetchval(query, self._service)
-        finally:
-            await connection.close()
-        return count
+_PATIENCE_S: Final = 90
+_WHOLE_WALK_S: Final = 1800
+_PASS_EVERY_S: Final = 0.5
+_STEADY_S: Final = 1.0
+_LIVES: Final = 2
 
 
 @dataclass
@@ -139,31 +86,39 @@ class Walk:
             "destination_address": wallet.address,
         }
         asked = await self._own(name, "POST", "/api/payouts/request", wanted, key="request")
-        while True:
-            payout = (await self._own(name, "GET", f"/api/payouts/{asked['payout_id']}"))["payout"]
-            if payout["stage"] == "awaiting_confirmation":
-                break
-            await asyncio.sleep(0.1)
-        text = encode_defunct(text=payout["confirmation"]["text"])
-        proof = {"signature": bytes(wallet.sign_message(text).signature).hex()}
-        await self._own(name, "POST", f"/api/payouts/{asked['payout_id']}/confirm", proof, key="confirm")
+        path = f"/api/payouts/{asked['payout_id']}"
+
+        async def to_sign() -> str:
+            payout = (await self._own(name, "GET", path))["payout"]
+            return str(payout["confirmation"]["text"]) if payout["stage"] == "awaiting_confirmation" else ""
+
+        text = await eventually(to_sign, within=_WHOLE_WALK_S)
+        while text:
+            signature = bytes(wallet.sign_message(encode_defunct(text=text)).signature).hex()
+            try:
+                proof = {"signature": signature}
+                await self._own(name, "POST", f"{path}/confirm", proof, key=f"confirm {signature[:16]}")
+                text = ""
+            except Refused as refused:
+                # Business time is quicker than whoever is started again: a fresh text, then.
+                if "CONFIRMATION_EXPIRED" not in str(refused):
+                    raise
+                text = (await self._own(name, "POST", f"{path}/challenge"))["confirmation"]["text"]
 
     async def _own(self, name: str, method: str, path: str, body: object = None, *, key: str = "") -> dict[str, Any]:
         token = await self.front_door.token(name, await self.front_door.now())
-        while True:
+
+        async def said() -> dict[str, Any] | Refused | None:
             try:
                 return await self.front_door.call(method, path, token=token, body=body, key=key)
             except Refused as refused:
                 # Of a process that died in the middle the front door says 5xx.
-                if ": 5" not in str(refused):
-                    raise
-            await asyncio.sleep(0.1)
+                return None if ": 5" in str(refused) else refused
 
-    async def pass_time(self, seconds: int) -> None:
-        """So much business time twice a second; never returns."""
-        while True:
-            await self.front_door.advance(seconds)
-            await asyncio.sleep(0.5)
+        answer = await eventually(said, within=_WHOLE_WALK_S)
+        if isinstance(answer, dict):
+            return answer
+        raise answer or AssertionError
 
     async def is_over(self, name: str) -> bool:
         """Whether the creator's payout is final, and the ledger knows it."""
@@ -173,41 +128,47 @@ class Walk:
         return row is not None and row["stage"] >= 10 and row["money"] == _CLOSED
 
     async def killed_at_each_step(self, name: str, number: int, victim: str, *, every: int, seconds: int) -> int:
-        """A payout from its request to its end, the victim killed before every so-manieth step; how often it was."""
-        gate, kills, stops = Gate(self.stack.line["postgres"], victim), 0, 0
+        """A payout from its request to its end, the victim killed in every so-manieth state of it; how often it was.
+
+        It dies before the first transaction in that state, its heir before the second of its own; then it gets on, or
+        what has to be looked at again after each death would never be done. `seconds` of business time pass twice a
+        second while the victim is up and does not write.
+        """
+        gate, kills, states, state = Gate(self.stack.line["postgres"], victim), 0, 0, None
+        lives = passed = 0
         await gate.close()
-        others = [asyncio.create_task(each) for each in (self.ask(name, number), self.pass_time(seconds))]
+        steps = _Steps(self, gate, victim, name, seconds, asyncio.create_task(self.ask(name, number)))
         try:
-            while await self._comes(gate, name):
-                stops += 1
-                if stops % every == 0:
-                    await eventually(lambda: is_serving(self._probes(victim)), within=30)
+            while await steps.comes():
+                if (seen := await self._state(name)) != state:
+                    states, state, lives, passed = states + 1, seen, 0, 0
+                if states % every == 0 and passed == lives < _LIVES:
+                    await eventually(steps.is_steady, within=_PATIENCE_S)
                     self.stack.kill(victim, signal.SIGKILL)
                     await gate.forget_the_dead()
-                    kills += 1
-                    if not await self._comes(gate, name):
-                        break
-                await gate.step()
+                    kills, lives, passed = kills + 1, lives + 1, 0
+                else:
+                    await gate.step()
+                    passed += 1
         finally:
             await gate.open()
-            for each in others:
-                each.cancel()
-            results = await asyncio.gather(*others, return_exceptions=True)
-        assert not [each for each in results if isinstance(each, Exception)], results
+            steps.asking.cancel()
+            await asyncio.gather(steps.asking, return_exceptions=True)
         return kills
 
-    async def _comes(self, gate: Gate, name: str) -> bool:
-        """Waits for the next step; False where the payout is over."""
-
-        async def next_one() -> str:
-            if await gate.has_waiting():
-                return "waits"
-            return "over" if await self.is_over(name) else ""
-
-        return await eventually(next_one, within=60) == "waits"
-
-    def _probes(self, service: str) -> int:
-        return self.stack.ports.probes(service, 0)
+    async def _state(self, name: str) -> list[tuple[object, ...]]:
+        """All that is written down of the creator's payout."""
+        rows = await self.books.fetch(
+            """
+            SELECT p.revision, p.money, s.attempt, s.state, s.batch_id, s.provider_state, s.verify_tries, s.answered,
+                s.checked_at IS NULL, h.state
+            FROM payout.payouts AS p LEFT JOIN payout.payout_submissions AS s USING (payout_id)
+                LEFT JOIN distribution.payout_holds AS h USING (payout_id)
+            WHERE p.account_ref = $1::uuid ORDER BY s.attempt
+            """,
+            self.refs[name],
+        )
+        return [tuple(row) for row in rows]
 
     async def control(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """The simulator's own door: what is to go wrong, and what truly happened."""
@@ -242,6 +203,50 @@ class Walk:
         assert await self.balance(f"creator:{self.refs[name]}:held") == 0
         total = await self.books.fetchval("SELECT sum(balance_micro)::bigint FROM distribution.accounts")
         assert (total, await self.balance("provider:in_flight")) == (0, 0)
+
+
+@dataclass
+class _Steps:
+    """What a walk waits for: the victim's next transaction about payouts, or the payout's end."""
+
+    walk: Walk
+    gate: Gate
+    victim: str
+    name: str
+    seconds: int
+    asking: asyncio.Task[None]
+    _passed_at: float = 0.0
+    _born_at: float = 0.0
+    _up_at: float = 0.0
+
+    def is_up(self) -> bool:
+        return is_serving(self.walk.stack.ports.probes(self.victim, 0))
+
+    def is_steady(self) -> bool:
+        """Whether whoever starts the dead again has seen it up too: it gives up on what dies before it is."""
+        born_at = psutil.Process(self.walk.stack.pid(self.victim)).create_time()
+        if (born_at, self.is_up()) != (self._born_at, True):
+            self._born_at, self._up_at = (born_at if self.is_up() else 0.0), time.monotonic()
+        return time.monotonic() > self._up_at + _STEADY_S
+
+    async def comes(self) -> bool:
+        """Waits for the next step; False where the payout is over."""
+        came = await eventually(self._next, within=_PATIENCE_S)
+        if came == "gave up":
+            await self.asking
+        return came == "waits"
+
+    async def _next(self) -> str:
+        if await self.gate.has_waiting():
+            return "waits"
+        if await self.walk.is_over(self.name):
+            return "over"
+        if self.asking.done() and self.asking.exception():
+            return "gave up"
+        if time.monotonic() > self._passed_at + _PASS_EVERY_S and self.is_up():
+            self._passed_at = time.monotonic()
+            await self.walk.front_door.advance(self.seconds)
+        return ""
 
 
 @contextlib.asynccontextmanager
