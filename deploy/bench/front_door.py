@@ -6,12 +6,14 @@ falls behind cannot hide it. Whatever is not answered with success is counted to
 
 import argparse
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
+import asyncpg
 import uvloop
 
 from deploy.local.demo.front_door import CONCURRENT, FrontDoor
@@ -22,6 +24,23 @@ from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 _BINDINGS_EACH = 8
 """Below what a code may bind in an hour."""
 _READERS = 200
+_PAID = "bench-paid"
+_EARNED_MICRO = 100_000_000
+_ASKED_MICRO = 40_000_000
+_CURRENCY = "usdcmatic"
+_PRICE_TRIES, _PRICE_PAUSE_S = 300, 0.1
+# What they have earned is a balance, in no journal: enough for whoever sets it aside.
+_EARN = """
+    WITH earned AS (
+        INSERT INTO distribution.accounts (name, kind, balance_micro)
+        SELECT 'creator:' || account_ref || ':settled', 'creator_settled', $2::bigint FROM referral.accounts
+        WHERE account_id LIKE $1 || '-%' RETURNING balance_micro
+    ), reserve AS (
+        UPDATE distribution.accounts SET balance_micro = balance_micro + (SELECT sum(balance_micro) FROM earned)
+        WHERE name = 'treasury:payout_reserve'
+    )
+    UPDATE distribution.owed SET owed_micro = owed_micro + (SELECT sum(balance_micro) FROM earned)
+    """
 
 
 class Asked(NamedTuple):
@@ -36,8 +55,9 @@ class Asked(NamedTuple):
 class World:
     """What the requests are about: made beforehand."""
 
-    def __init__(self, door: FrontDoor, referral: str) -> None:
+    def __init__(self, door: FrontDoor, referral: str, dsn: str) -> None:
         self._door = door
+        self._dsn = dsn
         self._referral = ReferralServiceStub(rpc.channel(referral, caller="gateway"))
 
     async def readings(self, count: int) -> list[Asked]:
@@ -59,6 +79,37 @@ class World:
             )
             for number in range(count)
         ]
+
+    async def payouts(self, count: int) -> list[Asked]:
+        """Everybody asks for a first payout, to a wallet of their own."""
+        await self._codes(_PAID, count)
+        tokens = await self._tokens([f"{_PAID}-{number}" for number in range(count)])
+        connection = await asyncpg.connect(self._dsn)
+        await connection.execute(_EARN, _PAID, _EARNED_MICRO)
+        await connection.close()
+        await self._until_offered(tokens[0]["Authorization"].removeprefix("Bearer "))
+        return [
+            Asked(
+                "POST",
+                "/api/payouts/request",
+                token | {"Idempotency-Key": "first"},
+                {
+                    "amount_micro": str(_ASKED_MICRO),
+                    "currency": _CURRENCY,
+                    "destination_address": f"0x{hashlib.sha256(b'%d' % number).hexdigest()[:40]}",
+                },
+            )
+            for number, token in enumerate(tokens)
+        ]
+
+    async def _until_offered(self, token: str) -> None:
+        """Wait until payout knows the provider's price."""
+        for _ in range(_PRICE_TRIES):
+            listed = (await self._door.call("GET", "/api/payouts/currencies", token=token))["currencies"]
+            if any(each["currency"] == _CURRENCY and each["available"] for each in listed):
+                return
+            await asyncio.sleep(_PRICE_PAUSE_S)
+        raise RuntimeError(f"nobody says what {_CURRENCY} costs")
 
     async def _codes(self, prefix: str, count: int) -> list[str]:
         codes: dict[int, str] = {}
@@ -126,7 +177,7 @@ async def _send(gateway: str, asked: Sequence[Asked], rate: float, warm: int) ->
 
 async def _run(given: argparse.Namespace) -> dict[str, Any]:
     async with FrontDoor(given.gateway) as door:
-        world = World(door, given.referral)
+        world = World(door, given.referral, given.dsn)
         warm = int(given.rate * given.warm)
         count = warm + int(given.rate * given.seconds)
         asked = await getattr(world, given.kind)(count)
@@ -135,9 +186,10 @@ async def _run(given: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("readings", "registrations"))
+    parser.add_argument("kind", choices=("readings", "registrations", "payouts"))
     parser.add_argument("gateway")
     parser.add_argument("referral")
+    parser.add_argument("dsn")
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--warm", type=float, default=2)

@@ -39,14 +39,16 @@ class Accounts:
 
     async def made(self, account_id: str) -> UUID:
         """Return the surrogate of an account, made by referral where there is none."""
-        if kept := await self.known(account_id):
-            return kept
+        return await self.known(account_id) or await self.asked(account_id)
+
+    async def asked(self, account_id: str) -> UUID:
+        """Return the surrogate of an account that was not seen here before, as referral has it or makes it."""
         request = referral_pb2.ResolveAccountsRequest(account_ids=[account_id])
         answer = await self._referral.ResolveAccounts(request, timeout=_TIMEOUT_S)
         if not answer.accounts:
             raise PayoutAccountUnreachable
         account_ref = UUID(answer.accounts[0].account_ref)
-        async with self._postgres.transaction() as connection:
+        async with self._postgres.connection() as connection:
             await accounts.keep(connection, account_id, account_ref)
         return account_ref
 

@@ -11,6 +11,7 @@ REBUILT_MIN = 20_000
 _KINDS = {
     "readings": ("leaderboard", 20),
     "registrations": ("registration", 50),
+    "payouts": ("payout request", 50),
 }
 """Kind of request → the row, and the p99 in milliseconds that it stays below."""
 _CHARGES_EACH = 9
@@ -43,7 +44,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     referral = f"{LOOPBACK}:{ports.service('referral')}"
     for kind, (row, bound) in _KINDS.items():
         told = stage.run(
-            "front_door", kind, f"http://{LOOPBACK}:{ports.gateway}", referral,
+            "front_door", kind, f"http://{LOOPBACK}:{ports.gateway}", referral, stage.superuser_dsn,
             f"--seconds={size.door_seconds}",
         )  # fmt: skip
         if told["failures"]:

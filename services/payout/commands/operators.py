@@ -191,7 +191,7 @@ async def record_manual(
 async def _check_proof(connection: Connection, payout: Payout, proof: str) -> None:
     """One payment pays one payout: a hash that was pasted twice would leave one of two creators unpaid."""
     await locks.proof(connection, proof)
-    if await payouts.is_proof_of_another(connection, payout.payout_id, proof):
+    if await store.is_proof_of_another(connection, payout.payout_id, proof):
         raise requests.ProofInvalid("This proof is another payout's: one payment pays one payout.", field="proof")
 
 

@@ -137,7 +137,8 @@ async def retry(
 
 async def _check_sum(connection: Connection, payout: Payout, terms: approvals.Limits) -> None:
     """Refuse a retry that operators would have to look at by what was paid since: what failed was in no sum."""
-    cumulative_micro = await limits.cumulative_micro(connection, payout.account_ref) + payout.amount_micro
+    so_far = await limits.so_far(connection, payout.account_ref)
+    cumulative_micro = so_far.cumulative_micro + payout.amount_micro
     if approvals.needs(payout.amount_micro, cumulative_micro, terms).approvals > payout.approvals_needed:
         raise approvals.PayoutNotRetryable(
             "With what was paid since, this one needs an approval: ask for a new payout.", stage=payout.stage.name

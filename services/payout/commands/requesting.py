@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
+import asyncpg
 from google.protobuf.message import Message
 
 from libs.clock import Clock
-from libs.idempotency import RequestIdReused
+from libs.idempotency import M, Once, RequestIdInvalid, RequestIdReused
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.refusals import FailedPrecondition, PermissionDenied
@@ -22,12 +23,12 @@ from services.payout.model import Stage
 from services.payout.model.currencies import CURRENCIES, Currency
 from services.payout.model.destinations import Destination, DestinationState
 from services.payout.model.payouts import Payout
-from services.payout.rules import addresses, approvals, confirmations, quotes
+from services.payout.rules import addresses, approvals, confirmations, quotes, requests
 from services.payout.rules.confirmations import Challenge, Method
 from services.payout.screening import Screening
 from services.payout.settings import Settings
+from services.payout.store import accounts, destinations, limits, locks, payouts, prices
 from services.payout.store import confirmations as confirmation_store
-from services.payout.store import destinations, limits, locks, payouts, prices
 from services.payout.store.payouts import Opening
 
 _NONCE_BYTES = 16
@@ -80,49 +81,67 @@ class Requesting:
         self._screening = screening
         self._advancing = advancing
 
-    async def request(self, wanted: Wanted, *, suspended: bool) -> Payout:
+    async def look(self, account_id: str, request_id: str) -> tuple[UUID | None, bool]:
+        """Find who asks, where that is known here, and whether it was answered before. Raises RequestIdInvalid."""
+        if not requests.is_request_id(request_id):
+            raise RequestIdInvalid(field="request_id")
+        async with self._postgres.connection() as connection:
+            return await accounts.find_asking(connection, account_id, request_id)
+
+    async def request(self, wanted: Wanted, *, suspended: bool) -> tuple[Payout, Challenge | None]:
         """Open one payout; the same request finds the payout that it opened, and finishes what broke off.
+
+        Returns it with what its owner is to do.
 
         Where the ledger does not answer the payout stays requested, and the sweeper asks on.
         """
         blocked = self._screening.is_blocked(wanted.address)
-        payout = await self._open(wanted, suspended=suspended, blocked=blocked)
-        if payout is None:
+        opened = await self._open(wanted, suspended=suspended, blocked=blocked)
+        if opened is None:
             raise DestinationBlocked(field="destination_address")
+        payout, challenge = opened
         if payout.stage is Stage.REQUESTED:
             payout = await self._advancing.hold_soon(payout)
         check_held(payout)
         metrics.ASKED.labels(payout.stage.name).inc()
-        return payout
+        return payout, challenge
+
+    async def answer(self, once: Once[M], response: M) -> M:
+        """Keep the answer; whoever asked the same at the same time may have been first, and theirs is the answer."""
+        async with self._postgres.connection() as connection:
+            try:
+                return await once.remember(connection, response)
+            except asyncpg.UniqueViolationError:
+                return await once.replay(connection) or response
 
     @retried
-    async def _open(self, wanted: Wanted, *, suspended: bool, blocked: bool) -> Payout | None:
+    async def _open(self, wanted: Wanted, *, suspended: bool, blocked: bool) -> tuple[Payout, Challenge | None] | None:
         """Write a payout down, or find it; None where its address is blocked, which is kept."""
         async with self._postgres.transaction() as connection:
-            await locks.request(connection, wanted.request_id)
+            await locks.request(connection, wanted.request_id, wanted.account_ref)
             if earlier := await payouts.by_request(connection, wanted.request_id):
                 payout, known = earlier
                 if known != wanted.fingerprint:
                     raise RequestIdReused(field="request_id")
-                return payout
+                return payout, await confirmation_store.find(connection, payout.payout_id)
             if not self._settings.payouts_enabled:
                 raise PayoutsClosed
             if suspended:
                 raise AccountSuspended
-            await locks.account(connection, wanted.account_ref)
             now = self._clock.now()
             offered = await self._offered(connection, wanted, now)
-            payout_id = new_id()
-            await self._check_window(connection, wanted, payout_id, now)
+            payout_id, so_far = new_id(), await limits.so_far(connection, wanted.account_ref)
+            await self._check_window(connection, wanted, so_far, payout_id, now)
             destination = await self._destination(connection, wanted, now, blocked=blocked)
             if destination.state is DestinationState.BLOCKED:
                 return None
-            opening = await self._opening(connection, wanted, destination, payout_id, offered, now)
+            opening = self._opening(wanted, destination, payout_id, offered, so_far, now)
             payout = await payouts.insert(connection, opening, now)
-            if payout.needs_confirmation:
-                challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
-                await confirmation_store.put(connection, payout, challenge)
-            return payout
+            if not payout.needs_confirmation:
+                return payout, None
+            challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
+            await confirmation_store.put(connection, payout, challenge)
+            return payout, challenge
 
     async def _offered(self, connection: Connection, wanted: Wanted, now: datetime) -> prices.Quote:
         least_micro = self._settings.payout_minimum_micro
@@ -144,10 +163,11 @@ class Requesting:
             raise quotes.QuoteMismatch(field="quote_id")
         return quote
 
-    async def _check_window(self, connection: Connection, wanted: Wanted, payout_id: UUID, now: datetime) -> None:
-        last = await limits.last_requested_at(connection, wanted.account_ref)
+    async def _check_window(
+        self, connection: Connection, wanted: Wanted, so_far: limits.SoFar, payout_id: UUID, now: datetime
+    ) -> None:
         try:
-            approvals.check_window(last, now, self._limits)
+            approvals.check_window(so_far.last_requested_at, now, self._limits)
         except approvals.PayoutTooSoon:
             if not await limits.use_permission(connection, wanted.account_ref, payout_id, now):
                 raise
@@ -172,16 +192,16 @@ class Requesting:
             await destinations.tell(connection, known, now)
         return known
 
-    async def _opening(
+    def _opening(
         self,
-        connection: Connection,
         wanted: Wanted,
         destination: Destination,
         payout_id: UUID,
         offered: prices.Quote,
+        so_far: limits.SoFar,
         now: datetime,
     ) -> Opening:
-        cumulative_micro = await limits.cumulative_micro(connection, wanted.account_ref) + wanted.amount_micro
+        cumulative_micro = so_far.cumulative_micro + wanted.amount_micro
         needs = approvals.needs(wanted.amount_micro, cumulative_micro, self._limits)
         confirmed = destination.state is DestinationState.CONFIRMED
         return Opening(

@@ -79,7 +79,7 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         terms = self._settings.payout_minimum_micro, timedelta(seconds=self._settings.quote_seconds)
         async with self._postgres.transaction() as connection:
             made = await pricing.quote(connection, account_ref, amount_micro, price, self._clock.now(), terms)
-            before_micro = await limits.cumulative_micro(connection, account_ref)
+            before_micro = (await limits.so_far(connection, account_ref)).cumulative_micro
             needs = approvals.needs(amount_micro, before_micro + amount_micro, self._limits)
             known = await destinations.match(connection, account_ref, currency.ticker, address or "", "")
         confirmed = known is not None and known.state is DestinationState.CONFIRMED
@@ -97,20 +97,18 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         memo = addresses.check_memo(request.memo, currency)
         quote_id = requests.check_id(request.quote_id, "quote_id") if request.quote_id else None
         once = Once(request.request_id, request, pb.RequestPayoutResponse, self._settings.request_key)
-        async with self._postgres.connection() as connection:
-            # A look alone: whoever asks the same at the same time meets the other where the payout is opened.
-            if earlier := await once.replay(connection):
-                return earlier
+        # A look alone: whoever asks the same at the same time meets the other where the payout is opened.
+        known, answered = await self._requesting.look(account_id, request.request_id)
+        if answered:
+            async with self._postgres.transaction() as connection:
+                if earlier := await once.replay(connection):
+                    return earlier
         key = fingerprint(request, self._settings.request_key)
-        account_ref = await self._accounts.made(account_id)
+        account_ref = known or await self._accounts.asked(account_id)
         wanted = Wanted(request.request_id, key, account_ref, amount_micro, currency, address, memo, quote_id)
         suspended = await self._accounts.is_suspended(account_id)
         opened = await self._requesting.request(wanted, suspended=suspended)
-        async with self._postgres.transaction() as connection:
-            if earlier := await once.replay(connection):
-                return earlier
-            message = await self._with_confirmation(connection, opened)
-            return await once.remember(connection, pb.RequestPayoutResponse(payout=message))
+        return await self._requesting.answer(once, pb.RequestPayoutResponse(payout=messages.payout(*opened)))
 
     async def ChallengePayout(self, request: pb.ChallengePayoutRequest, context: Context) -> pb.ChallengePayoutResponse:
         account_ref, payout_id = await self._asked(request.account_id, request.payout_id)

@@ -11,37 +11,38 @@ from services.payout.rules.approvals import VERIFIED_BY
 _ENDED_BADLY = sorted((Stage.FAILED, Stage.CANCELLED, Stage.DECLINED))
 
 
-async def last_requested_at(connection: Connection, account_ref: UUID) -> datetime | None:
-    """When an account last asked for a payout; what was refused or cancelled does not count."""
-    found: datetime | None = await connection.fetchval(
-        """
-        SELECT max(requested_at) FROM payouts
-        WHERE account_ref = $1 AND stage NOT IN (12, 13) AND NOT (stage = 11 AND round = 1 AND NOT held)
-        """,
-        account_ref,
-    )
-    return found
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """When an account last asked, and what was paid to it or is on its way since its last verified payout."""
+
+    last_requested_at: datetime | None
+    cumulative_micro: int
 
 
-async def cumulative_micro(connection: Connection, account_ref: UUID) -> int:
-    """What was paid to an account, or is on its way, since its last verified payout."""
-    found: int = await connection.fetchval(
+async def so_far(connection: Connection, account_ref: UUID) -> SoFar:
+    """What an account asked for; what was refused or cancelled does not count."""
+    (row,) = await connection.fetch(
         """
-        SELECT coalesce(sum(amount_micro), 0)::bigint FROM payouts
-        WHERE account_ref = $1 AND stage <> ALL ($2::smallint[]) AND requested_at > coalesce(
-            (
-                SELECT max(requested_at) FROM payouts
-                WHERE account_ref = $1 AND stage <> ALL ($2::smallint[])
-                    AND confirmed_at IS NOT NULL AND approved_at IS NOT NULL AND approval_reasons && $3
-            ),
-            '-infinity'
+        SELECT (
+            SELECT max(requested_at) FROM payouts
+            WHERE account_ref = $1 AND stage NOT IN (12, 13) AND NOT (stage = 11 AND round = 1 AND NOT held)
+        ), (
+            SELECT coalesce(sum(amount_micro), 0)::bigint FROM payouts
+            WHERE account_ref = $1 AND stage <> ALL ($2::smallint[]) AND requested_at > coalesce(
+                (
+                    SELECT max(requested_at) FROM payouts
+                    WHERE account_ref = $1 AND stage <> ALL ($2::smallint[])
+                        AND confirmed_at IS NOT NULL AND approved_at IS NOT NULL AND approval_reasons && $3
+                ),
+                '-infinity'
+            )
         )
         """,
         account_ref,
         _ENDED_BADLY,
         list(VERIFIED_BY),
     )
-    return found
+    return SoFar(*row)
 
 
 @dataclass(frozen=True, slots=True)

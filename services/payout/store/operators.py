@@ -163,6 +163,23 @@ async def has_verified_attempt(connection: Connection, payout_id: UUID) -> bool:
     return found
 
 
+async def is_proof_of_another(connection: Connection, payout_id: UUID, proof: str) -> bool:
+    """Whether another payout was sent by what this names; hashes are told in capitals and without."""
+    found: bool = await connection.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM payouts WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
+            UNION ALL
+            SELECT FROM payout_submissions
+            WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
+        )
+        """,
+        payout_id,
+        proof,
+    )
+    return found
+
+
 async def _update(connection: Connection, changes: str, *arguments: Any) -> Proposal:
     (row,) = await connection.fetch(
         f"UPDATE proposals SET {changes} WHERE proposal_id = $1 RETURNING {_PROPOSAL}",  # noqa: S608 - constants

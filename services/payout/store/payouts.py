@@ -23,7 +23,7 @@ _PAYOUT: Final = """
     approval_reasons, cumulative_micro, payouts.confirmed_at, approved_at, due_at, tries, sent_amount,
     transaction_hash, request_id, requested_at, changed_at
     """
-_FROM: Final = "payouts LEFT JOIN destinations USING (account_ref, destination_id)"
+_WHERE_TO: Final = "LEFT JOIN destinations USING (account_ref, destination_id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,8 @@ NOTHING: Final = With()
 
 async def insert(connection: Connection, opening: Opening, now: datetime) -> Payout:
     """Write a payout down, and tell of it."""
-    await connection.execute(
+    (payout,) = await _written(
+        connection,
         """
         INSERT INTO payouts (
             payout_id, account_ref, destination_id, currency, amount_micro, fee_micro, net_amount, stage, actor,
@@ -99,7 +100,6 @@ async def insert(connection: Connection, opening: Opening, now: datetime) -> Pay
         now,
         opening.quoted_until or now,
     )
-    payout = await get(connection, opening.payout_id)
     await _tell(connection, payout)
     return payout
 
@@ -112,7 +112,8 @@ async def move(
     Raises IllegalMove; asyncpg.SerializationError where something else happened to it meanwhile.
     """
     to = machine.after(payout.stage, event)
-    changed = await connection.fetchval(
+    changed = await _written(
+        connection,
         """
         UPDATE payouts SET
             stage = $3, revision = revision + 1, actor = $4, changed_at = $5, reason = $6,
@@ -122,7 +123,7 @@ async def move(
             due_at = coalesce($14, due_at), tries = coalesce($15, tries), confirmed_at = coalesce($16, confirmed_at),
             approved_at = coalesce($17, approved_at), round = coalesce($18, round),
             net_amount = coalesce($19, net_amount), quoted_until = coalesce($20, quoted_until)
-        WHERE payout_id = $1 AND revision = $2 RETURNING true
+        WHERE payout_id = $1 AND revision = $2
         """,
         payout.payout_id,
         payout.revision,
@@ -147,9 +148,8 @@ async def move(
     )
     if not changed:
         raise asyncpg.SerializationError("the payout was moved meanwhile")
-    moved = await get(connection, payout.payout_id)
-    await _tell(connection, moved)
-    return moved
+    await _tell(connection, changed[0])
+    return changed[0]
 
 
 async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
@@ -184,8 +184,8 @@ async def set_manual(connection: Connection, payout: Payout, *, manual: bool) ->
 
 async def lock(connection: Connection, payout_id: UUID) -> Payout | None:
     """A payout that is this transaction's until its end."""
-    await connection.execute("SELECT 1 FROM payouts WHERE payout_id = $1 FOR UPDATE", payout_id)
-    return await find(connection, payout_id)
+    rows = await fetch(connection, "payout_id = $1 FOR UPDATE OF payouts", payout_id)
+    return rows[0] if rows else None
 
 
 async def find(connection: Connection, payout_id: UUID) -> Payout | None:
@@ -207,23 +207,6 @@ async def by_request(connection: Connection, request_id: str) -> tuple[Payout, b
         return None
     fingerprint = await connection.fetchval("SELECT fingerprint FROM payouts WHERE request_id = $1", request_id)
     return rows[0], fingerprint
-
-
-async def is_proof_of_another(connection: Connection, payout_id: UUID, proof: str) -> bool:
-    """Whether another payout was sent by what this names; hashes are told in capitals and without."""
-    found: bool = await connection.fetchval(
-        """
-        SELECT EXISTS (
-            SELECT FROM payouts WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
-            UNION ALL
-            SELECT FROM payout_submissions
-            WHERE lower(transaction_hash) = lower($2) AND transaction_hash <> '' AND payout_id <> $1
-        )
-        """,
-        payout_id,
-        proof,
-    )
-    return found
 
 
 async def in_stages(
@@ -260,7 +243,16 @@ async def history(connection: Connection, payout_id: UUID) -> list[Change]:
 
 async def fetch(connection: Connection, where: str, *arguments: Any) -> list[Payout]:
     """Payouts by a condition that this package wrote; no part of it ever comes from outside."""
-    rows = await connection.fetch(f"SELECT {_PAYOUT} FROM {_FROM} WHERE {where}", *arguments)  # noqa: S608 - constants
+    rows = await connection.fetch(f"SELECT {_PAYOUT} FROM payouts {_WHERE_TO} WHERE {where}", *arguments)  # noqa: S608
+    return [_payout(row) for row in rows]
+
+
+async def _written(connection: Connection, statement: str, *arguments: Any) -> list[Payout]:
+    """Payouts as a statement of this module has left them."""
+    rows = await connection.fetch(
+        f"WITH written AS ({statement} RETURNING *) SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}",  # noqa: S608
+        *arguments,
+    )
     return [_payout(row) for row in rows]
 
 
