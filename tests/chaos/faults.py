@@ -130,8 +130,14 @@ async def _pause(name: str, seconds: float, world: World) -> None:
 
 
 async def _step_clock(world: World) -> None:
+    """Back only when something was done in the later time: what is done next then comes before it."""
+    before = await world.newest_job()
     step_clock(world.stack.directory / "clock", timedelta(minutes=10))
-    await asyncio.sleep(1)
+
+    async def is_lived_in() -> bool:
+        return await world.newest_job() > before + timedelta(minutes=5)
+
+    await eventually(is_lived_in, within=30)
     step_clock(world.stack.directory / "clock", timedelta(seconds=-30))
 
 

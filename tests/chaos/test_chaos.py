@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -119,8 +120,9 @@ def show(world: World, took_s: float) -> None:
     console = Console(width=120)
     console.print()
     console.print(table)
-    ended = ", ".join(map(str, world.runs))
-    console.print(f"The demo was run {len(world.runs)} times meanwhile; exit codes: {ended}.")
+    console.print(f"The demo was run {len(world.runs)} times meanwhile, and ended so:")
+    for ended, times in Counter(world.runs).items():
+        console.print(f"  {times} x {ended}", markup=False)
 
 
 def test_every_row_of_the_list_was_done_and_recovered_from(first_run: Played, world: World) -> None:

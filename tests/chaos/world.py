@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import grpc
 
 from deploy.local.demo.front_door import FrontDoor
 from deploy.local.ports import LOOPBACK, SERVICES, replica_name
+from deploy.local.processes import last_words
 from deploy.local.services import is_ok, is_serving
 from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -53,8 +55,8 @@ class World:
     recoveries: list[Recovery] = field(default_factory=list)
     payments: list[str] = field(default_factory=list)
     """What buyers paid at the provider meanwhile."""
-    runs: list[int] = field(default_factory=list)
-    """How each run of the demo ended."""
+    runs: list[str] = field(default_factory=list)
+    """How each run of the demo ended: its exit code, and what it said last."""
     _demo: asyncio.subprocess.Process | None = None
     _calm: bool = False
 
@@ -97,7 +99,7 @@ class World:
             calm_runs += self._calm
             self._demo = await start_demo(self.stack, self.demo_state)
             played = await finish(self._demo)
-            self.runs.append(played.code)
+            self.runs.append(f"{played.code} ({last_words(played.printed)})")
             if self._calm and (played.code == 0 or calm_runs == CALM_RUNS_MAX):
                 return played
 
@@ -115,12 +117,16 @@ class World:
     async def _answers(self) -> bool:
         """Every process says that it serves, and two questions through all of it are answered."""
         ports = self.stack.ports
-        probes = [ports.probes(name, replica) for name in SERVICES for replica in range(REPLICAS)]
-        serving = await asyncio.gather(*(asyncio.to_thread(is_serving, port) for port in probes))
-        gateways = (ports.gateway, ports.second_gateway)
-        ready = await asyncio.gather(*(asyncio.to_thread(is_ok, port, "/readyz") for port in gateways))
-        if not all((*serving, *ready)):
-            return False
+        asked = {
+            replica_name(name, replica): asyncio.to_thread(is_serving, ports.probes(name, replica))
+            for name in SERVICES
+            for replica in range(REPLICAS)
+        } | {
+            replica_name("gateway", replica): asyncio.to_thread(is_ok, port, "/readyz")
+            for replica, port in enumerate((ports.gateway, ports.second_gateway))
+        }
+        silent = [name for name, up in zip(asked, await asyncio.gather(*asked.values()), strict=True) if not up]
+        assert not silent, f"no answer from {', '.join(silent)}; {self.stack.tells()}"
         async with FrontDoor(self.stack.line["gateway"]) as door, asyncio.timeout(5):
             await door.board()
         async with grpc.aio.insecure_channel(self.stack.line["distribution"]) as channel:
@@ -137,6 +143,12 @@ class World:
                 for row in await books.fetch(f"SELECT topic, partition, position FROM {name}.event_heads")  # noqa: S608
             ]
         return {(row["topic"], row["partition"]): row["position"] for row in rows}
+
+    async def newest_job(self) -> datetime:
+        """The latest instant, of business time, that a job of distribution has run for."""
+        async with self.books() as books:
+            newest: datetime = await books.fetchval("SELECT max(last_run) FROM distribution.jobs")
+        return newest
 
     async def _has_applied(self, heads: Heads) -> bool:
         async with self.books() as books:

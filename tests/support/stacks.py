@@ -63,6 +63,11 @@ class Stack:
     def pid(self, name: str) -> int:
         return self.processes()[name]
 
+    def tells(self) -> str:
+        """What the supervisor says of itself: how far it is, and why it gave up."""
+        record = self._state.read_record()
+        return f"the stack: {record.get('phase', 'gone')} {record.get('sentence', '')}".strip()
+
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.pid(name), number)
 
