@@ -74,6 +74,7 @@ async def test_a_process_killed_at_any_call_to_the_provider_is_followed_by_one_t
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("after", [False, True])
 async def test_handing_over_cut_off_at_every_statement(database: Database, *, after: bool) -> None:
     async with road(await database("payout"), await database("distribution")) as way:

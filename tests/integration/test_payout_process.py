@@ -110,12 +110,14 @@ async def test_distribution_killed_at_every_step_between_request_and_completion_
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 async def test_payout_killed_at_every_step_between_request_and_completion_pays_once(walk: Walk) -> None:
     assert await walk.killed_at_each_step("cleo", 3, "payout", every=1, seconds=30) > 10
     await walk.check("cleo", 3, paid=True)
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("victim", "name", "number"), [("payout", "dora", 4), ("distribution", "emil", 5)])
 async def test_killed_at_every_step_of_a_payout_that_is_rejected_its_money_is_back_once(
     walk: Walk, victim: str, name: str, number: int
