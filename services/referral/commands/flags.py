@@ -11,8 +11,13 @@ from services.referral.rules.bonuses import REVERSING
 from services.referral.store import flags
 
 
-async def tell(connection: Connection, referee_ref: UUID, now: datetime) -> None:
-    """Tells where it is not what was told before; called after whatever is held against a registration changed."""
+async def tell(connection: Connection, referee_ref: UUID, now: datetime, *, locked: bool = False) -> None:
+    """Tells where it is not what was told before; called after whatever is held against a registration changed.
+
+    `locked` where this transaction has just written the registration's assessment.
+    """
+    if not locked:
+        await flags.lock(connection, referee_ref)
     flag = await flags.change(connection, referee_ref, REVERSING, now)
     if flag is None:
         return

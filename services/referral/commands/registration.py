@@ -17,7 +17,7 @@ from services.referral.model import Code, Facts, Kind, Limits, Registered, Regis
 from services.referral.model.risk import Key
 from services.referral.rules import codes as code_rules
 from services.referral.rules import registration as registration_rules
-from services.referral.store import accounts, addresses, codes, registrations, standings
+from services.referral.store import accounts, codes, registrations
 
 
 @retried
@@ -68,12 +68,10 @@ async def _facts(
 ) -> Facts:
     if code is None:
         return Facts(referee_ref, binding, None, Standing.GOOD, 0)
-    record = await standings.find(connection, code.owner_ref)
-    recent = await registrations.count_bindings(
-        connection, code.code_ref, registration_rules.velocity_since(now, limits)
-    )
-    shared = await addresses.are_shared(connection, referee_ref, code.owner_ref)
-    return Facts(referee_ref, binding, await ended_by_time(connection, code, now), record.standing, recent, shared)
+    since = registration_rules.velocity_since(now, limits)
+    around = await registrations.circumstances(connection, referee_ref, code.code_ref, code.owner_ref, since)
+    ended = await ended_by_time(connection, code, now)
+    return Facts(referee_ref, binding, ended, around.standing, around.recent, around.shared)
 
 
 async def _decide(

@@ -49,7 +49,7 @@ async def assess(connection: Connection, registration: Registration, stage: Stag
         raise RiskWeightsMissing
     exempt = await exemptions.any_of(connection, [registration.referee_ref, registration.referrer_ref], now)
     verdict = await risk.save_assessment(connection, registration, stage, decided, now, exempt=exempt)
-    await flags.tell(connection, registration.referee_ref, now)
+    await flags.tell(connection, registration.referee_ref, now, locked=True)
     metrics.SCORES.labels(stage, str(decided.flagged).lower()).inc()
     return Assessment(registration.referee_ref, registration.referrer_ref, decided, verdict, exempt)
 
@@ -110,6 +110,5 @@ async def _observe(
     connection: Connection, registration: Registration, stage: Stage, now: datetime
 ) -> dict[Signal, int]:
     observed = await risk.observe(connection, registration, stage)
-    paid_at = await risk.first_paid_at(connection, registration.referee_ref)
-    unpaid = rules.had_no_paid_activity(registration.created_at, paid_at, now)
-    return observed | {Signal.NO_PAID_ACTIVITY: int(unpaid)}
+    unpaid = rules.had_no_paid_activity(registration.created_at, observed.first_paid_at, now)
+    return observed.alike | {Signal.NO_PAID_ACTIVITY: int(unpaid)}

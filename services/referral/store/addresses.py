@@ -60,21 +60,3 @@ async def insert_pair(
         now,
     )
     return new is not None
-
-
-async def are_shared(connection: Connection, one: uuid.UUID, other: uuid.UUID) -> bool:
-    """Whether two accounts have, or had, a wallet or a destination in common."""
-    found: bool = await connection.fetchval(
-        """
-        SELECT EXISTS (
-            SELECT FROM shared_addresses
-            WHERE low_ref = least($1::uuid, $2::uuid) AND high_ref = greatest($1::uuid, $2::uuid)
-        ) OR EXISTS (
-            SELECT FROM account_addresses a JOIN account_addresses b USING (kind, address_ref)
-            WHERE a.account_ref = $1 AND b.account_ref = $2
-        )
-        """,
-        one,
-        other,
-    )
-    return found

@@ -17,14 +17,18 @@ class Flag(NamedTuple):
     revision: int
 
 
+async def lock(connection: Connection, referee_ref: uuid.UUID) -> None:
+    """Scores, verdicts and bonuses that change at once take turns here."""
+    await connection.execute("SELECT FROM risk_assessments WHERE referee_ref = $1 FOR NO KEY UPDATE", referee_ref)
+
+
 async def change(
     connection: Connection, referee_ref: uuid.UUID, reversing: Collection[str], now: datetime
 ) -> Flag | None:
     """What is held against a registration now, where that is not what was told; a bonus denied for one of `reversing`.
 
-    A reviewer's verdict goes before the score. Scores, verdicts and bonuses that change at once take turns here.
+    A reviewer's verdict goes before the score. The registration's assessment is locked.
     """
-    await connection.execute("SELECT FROM risk_assessments WHERE referee_ref = $1 FOR NO KEY UPDATE", referee_ref)
     row = await connection.fetchrow(
         """
         INSERT INTO registration_flags AS told (referee_ref, referrer_ref, flagged, revision, changed_at)

@@ -3,10 +3,19 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from libs.ids import new_id
 from libs.postgres import Connection
-from services.referral.model import Attempt, Attribution, Funnel, Kind, Registration
+from services.referral.model import Attempt, Attribution, Funnel, Kind, Registration, Standing
+
+
+class Circumstances(NamedTuple):
+    """The referrer's standing, how many the code bound lately, and whether both have, or had, an address in common."""
+
+    standing: Standing
+    recent: int
+    shared: bool
 
 
 async def find(connection: Connection, referee_ref: uuid.UUID) -> Registration | None:
@@ -76,14 +85,33 @@ async def lock_organic(connection: Connection, account_ids: Iterable[str], now: 
     return [Attribution(row["account_id"], row["account_ref"], None, now) for row in rows]
 
 
-async def count_bindings(connection: Connection, code_ref: uuid.UUID, since: datetime) -> int:
-    """How many referees were bound through a code after an instant; exact while the code is locked."""
-    count: int = await connection.fetchval(
-        "SELECT count(*) FROM referral_registrations WHERE kind = 'referred' AND code_ref = $1 AND created_at > $2",
+async def circumstances(
+    connection: Connection, referee_ref: uuid.UUID, code_ref: uuid.UUID, referrer_ref: uuid.UUID, since: datetime
+) -> Circumstances:
+    """Of a registration by a code that is locked: all that the decision rests on beside it, in one round trip."""
+    row = await connection.fetchrow(
+        """
+        SELECT (SELECT standing FROM standings WHERE account_ref = $3) AS standing,
+            (
+                SELECT count(*) FROM referral_registrations
+                WHERE kind = 'referred' AND code_ref = $2 AND created_at > $4
+            ) AS recent,
+            EXISTS (
+                SELECT FROM shared_addresses
+                WHERE low_ref = least($1::uuid, $3::uuid) AND high_ref = greatest($1::uuid, $3::uuid)
+            ) OR EXISTS (
+                SELECT FROM account_addresses a JOIN account_addresses b USING (kind, address_ref)
+                WHERE a.account_ref = $1 AND b.account_ref = $3
+            ) AS shared
+        """,
+        referee_ref,
         code_ref,
+        referrer_ref,
         since,
     )
-    return count
+    assert row is not None  # noqa: S101 - a SELECT without FROM has a row
+    standing = Standing(row["standing"]) if row["standing"] else Standing.GOOD
+    return Circumstances(standing, row["recent"], row["shared"])
 
 
 async def count_referees(connection: Connection, referrer_ref: uuid.UUID, now: datetime, *, months: int) -> Funnel:

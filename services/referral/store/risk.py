@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from libs.postgres import Connection
 from services.referral.model import Registration
-from services.referral.model.risk import Hash, RiskVerdict, Score, ShadowReport, Signal, SignalKind, Stage
+from services.referral.model.risk import Hash, RiskVerdict, Score, ShadowReport, Signal, Stage
 from services.referral.model.standings import Tally
 from services.referral.rules.risk import RESCORE_AFTER, VELOCITY_WINDOW
 
@@ -20,6 +20,13 @@ class Scored(NamedTuple):
 
     referee_ref: uuid.UUID
     referrer_ref: uuid.UUID
+
+
+class Observed(NamedTuple):
+    """How many accounts have something in common, and when the account first paid: a charge, or an action."""
+
+    alike: dict[Signal, int]
+    first_paid_at: datetime | None
 
 
 async def keep_signals(
@@ -43,61 +50,45 @@ async def keep_signals(
     )
 
 
-async def observe(connection: Connection, registration: Registration, stage: Stage) -> dict[Signal, int]:
-    """What is seen of a registration beside the others; paid activity is looked at elsewhere.
+def _alike(kind: str, between: str = "") -> str:
+    """How many other accounts have the same hash."""
+    return f"""(
+        SELECT count(DISTINCT referee_ref) FROM (
+            SELECT others.referee_ref FROM risk_signals own JOIN risk_signals others USING (kind, key_id, hash)
+            WHERE own.referee_ref = $1 AND own.kind = '{kind}' AND others.referee_ref <> $1 {between}
+            LIMIT {_COUNTED_MAX}
+        ) AS alike
+    )"""  # noqa: S608 - constants
+
+
+_OBSERVE = f"""
+    SELECT {_alike("ip")} AS ip, {_alike("fingerprint")} AS fingerprint,
+        {_alike("prefix", "AND others.registered_at BETWEEN $2 AND $3")} AS before,
+        {_alike("prefix", "AND others.registered_at BETWEEN $3 AND $4 AND $3 < $4")} AS after,
+        EXISTS (SELECT FROM risk_signals WHERE referee_ref = $1 AND kind = 'prefix') AS seen,
+        least(
+            (SELECT first_paid_at FROM referee_activity WHERE referee_ref = $1),
+            (SELECT min(occurred_at) FROM qualifying_actions WHERE account_ref = $1 AND paid_micro > 0)
+        ) AS first_paid_at
+    """  # noqa: S608 - constants
+
+
+async def observe(connection: Connection, registration: Registration, stage: Stage) -> Observed:
+    """What is seen of a registration beside the others, in one round trip.
 
     Velocity is the registrations from the network in the hour that ends with this one, this one included; looked at
     later, also in the hour that begins with it, so that the first of a burst are seen as well.
     """
-    own = registration.referee_ref
     at = registration.created_at
     later = at if stage is Stage.REGISTRATION else at + VELOCITY_WINDOW
-    before = await _count_alike(connection, own, SignalKind.PREFIX, (at - VELOCITY_WINDOW, at))
-    after = await _count_alike(connection, own, SignalKind.PREFIX, (at, later)) if later > at else 0
-    seen = await connection.fetchval(
-        "SELECT count(*) FROM risk_signals WHERE referee_ref = $1 AND kind = 'prefix'", own
-    )
-    return {
-        Signal.IP_CLUSTER: await _count_alike(connection, own, SignalKind.IP, None),
-        Signal.FINGERPRINT: await _count_alike(connection, own, SignalKind.FINGERPRINT, None),
-        Signal.VELOCITY: max(before, after) + 1 if seen else 0,
+    row = await connection.fetchrow(_OBSERVE, registration.referee_ref, at - VELOCITY_WINDOW, at, later)
+    assert row is not None  # noqa: S101 - a SELECT without FROM has a row
+    alike = {
+        Signal.IP_CLUSTER: row["ip"],
+        Signal.FINGERPRINT: row["fingerprint"],
+        Signal.VELOCITY: max(row["before"], row["after"]) + 1 if row["seen"] else 0,
     }
-
-
-async def _count_alike(
-    connection: Connection, referee_ref: uuid.UUID, kind: SignalKind, between: tuple[datetime, datetime] | None
-) -> int:
-    """Other accounts with the same hash; of a time, where one is given."""
-    count: int = await connection.fetchval(
-        """
-        SELECT count(DISTINCT referee_ref) FROM (
-            SELECT others.referee_ref FROM risk_signals own JOIN risk_signals others USING (kind, key_id, hash)
-            WHERE own.referee_ref = $1 AND own.kind = $2 AND others.referee_ref <> $1
-                AND ($3::timestamptz IS NULL OR others.registered_at BETWEEN $3 AND $4)
-            LIMIT $5
-        ) AS alike
-        """,
-        referee_ref,
-        kind,
-        between[0] if between else None,
-        between[1] if between else None,
-        _COUNTED_MAX,
-    )
-    return count
-
-
-async def first_paid_at(connection: Connection, referee_ref: uuid.UUID) -> datetime | None:
-    """When an account first paid for anything: a charge, or an action that was reported."""
-    first: datetime | None = await connection.fetchval(
-        """
-        SELECT least(
-            (SELECT first_paid_at FROM referee_activity WHERE referee_ref = $1),
-            (SELECT min(occurred_at) FROM qualifying_actions WHERE account_ref = $1 AND paid_micro > 0)
-        )
-        """,
-        referee_ref,
-    )
-    return first
+    return Observed(alike, row["first_paid_at"])
 
 
 async def related(connection: Connection, referee_ref: uuid.UUID, *, limit: int) -> list[uuid.UUID]:
