@@ -18,8 +18,8 @@ from tests.support.leaderboard import ALL_TIME, NOW, running
 _FILL = """
     INSERT INTO places (timeframe, window_start, creator_ref, referral_count, earned_micro, referred_at, earned_at)
     SELECT 4, '-infinity', md5(n::text)::uuid, 1 + n % 100, n % 5,
-        $2::timestamptz - n % 3 * interval '1 second', CASE WHEN n % 5 > 0 THEN $2 END
-    FROM generate_series(1, $1) AS n
+        $3::timestamptz - n % 3 * interval '1 second', CASE WHEN n % 5 > 0 THEN $3 END
+    FROM generate_series($1::int, $2::int) AS n
 """
 """Hundreds of creators are equal but for the surrogate."""
 _BEFORE = """
@@ -27,6 +27,7 @@ _BEFORE = """
     WHERE (-places.referral_count, -places.earned_micro, places.referred_at, places.creator_ref)
         < (-own.referral_count, -own.earned_micro, own.referred_at, own.creator_ref)
 """
+_CHUNK = 100_000
 _READS = 50
 _READ_SECONDS_MAX = 0.05
 
@@ -44,8 +45,9 @@ def facts(rows: tuple[Ranked, ...] | list[Ranked]) -> list[tuple[int, uuid.UUID]
 @pytest.mark.parametrize("creators", [10_000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
 @pytest.mark.timeout(600)
 async def test_top_ties_and_own_place_among_many(postgres: Postgres, redis_url: str, creators: int) -> None:
-    async with postgres.transaction() as connection:
-        await connection.execute(_FILL, creators, NOW)
+    async with postgres.connection() as connection:
+        for first in range(1, creators + 1, _CHUNK):
+            await connection.execute(_FILL, first, min(first + _CHUNK - 1, creators), NOW)
         await connection.execute("ANALYZE places")
     async with running(Board(postgres, redis_url, 3600)) as board:
         await board.refresh(ALL_TIME)
@@ -73,7 +75,7 @@ async def test_top_ties_and_own_place_among_many(postgres: Postgres, redis_url: 
 async def test_what_is_read_of_single_creators_is_found_by_index(postgres: Postgres) -> None:
     """Whole boards are read from PostgreSQL only by who refreshes them, or where Redis is away."""
     async with postgres.transaction() as connection:
-        await connection.execute(_FILL, 10_000, NOW)
+        await connection.execute(_FILL, 1, 10_000, NOW)
         await connection.execute(
             "INSERT INTO referral_days SELECT creator_ref, '{[2026-03-01,2026-03-02)}' FROM places WHERE timeframe = 4"
         )
