@@ -27,7 +27,7 @@ READY_LINE = 7
 SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
-    "max_connections": "120",
+    "max_connections": "200",
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "wal_compression": "on",

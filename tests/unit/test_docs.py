@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from deploy import reference
+from deploy.local.ports import SERVICES
 from libs.money import Rates, split
 from tests.unit.test_deployments import PROCESSES, declared
 
@@ -49,6 +52,36 @@ def test_the_reference_is_what_routes_and_protos_say(page: str) -> None:
     titles = re.findall(r"^#+ (.+)$", made, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([^)]+)\)", made)) <= anchors
+
+
+def resource(process: str, kind: str) -> dict[str, Any]:
+    documents = yaml.safe_load_all((ROOT / f"deploy/kubernetes/base/{process}.yaml").read_text())
+    [found] = [each for each in documents if each["kind"] == kind]
+    return dict(found["spec"])
+
+
+def leads(service: str) -> int:
+    """What one replica leads, or waits to lead; and the group writer."""
+    sources = {path: path.read_text() for path in (ROOT / "services" / service).rglob("*.py")}
+    wired = sources[ROOT / "services" / service / "__main__.py"]
+    own = [text for text in sources.values() if re.search(r"await lead\(|postgres\.dedicated\(\)", text)]
+    return len(re.findall(r"app\.(?:jobs|relay)\(", wired)) + len(own)
+
+
+def test_connections_are_counted_right() -> None:
+    text = (ROOT / "docs/scaling.md").read_text()
+    overlay = (ROOT / "deploy/kubernetes/overlays/production/kustomization.yaml").read_text()
+    [(names, least)] = re.findall(r"name: '\(([a-z|]+)\)'.*?minReplicas, value: (\d+)", overlay, re.DOTALL)
+    rows = re.findall(r"^\| (\w+) \| 10 \+ (\d) \| (\d) \| (\d+) \| (\d) \| (\d+) \|$", text, re.MULTILINE)
+    sums = [0, 0]
+    for service, *numbers in rows:
+        scaled, each = resource(service, "HorizontalPodAutoscaler"), 10 + leads(service)
+        bounds = [int(least) if service in names else scaled["minReplicas"], scaled["maxReplicas"]]
+        taken = [bound * each for bound in bounds]
+        assert list(map(int, numbers)) == [each - 10, bounds[0], taken[0], bounds[1], taken[1]], service
+        sums = [before + more for before, more in zip(sums, taken, strict=True)]
+    assert {row[0] for row in rows} == set(SERVICES)
+    assert f"| all | | | {sums[0]} | | {sums[1]} |" in text
 
 
 def test_each_page_is_in_the_index() -> None:
