@@ -9,7 +9,8 @@ export default async function view() {
   const look = form(async (given) => {
     const key = /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(given.account) ? "account_ref" : "account_id";
     const answer = await admin("accounts", { [key]: given.account });
-    found.replaceChildren(show(answer), h("div", { class: "grid" }, standing(answer), erasure(answer)));
+    // Of whom was erased there is nothing left to decide.
+    found.replaceChildren(show(answer), answer.account_id ? h("div", { class: "grid" }, standing(answer), erasure(answer)) : "");
   }, { label: "Look up", inline: true }, field("Account id or reference", { name: "account", required: true, maxlength: 128 }));
   return [head("Accounts", "One account: its codes, its standing, its erasure."), h("div", { class: "stack" }, h("section", { class: "card", "aria-label": "Look-up" }, look), found)];
 }

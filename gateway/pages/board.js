@@ -19,7 +19,7 @@ export default async function view() {
   let timeframe = "weekly";
   const mine = card("You and those around you", async () => {
     const found = await get("/api/referrals/leaderboard/me", { timeframe });
-    if (!found.row) return empty("You are not on this board", "One referral puts you on it.");
+    if (!found.row) return empty("You are not on this board", h("span", {}, "One referral puts you on it: ", h("a", { href: "#/" }, "hand out your code"), "."));
     const rows = found.neighbours.some((row) => row.me) ? found.neighbours : [...found.neighbours, found.row].sort((one, other) => one.rank - other.rank);
     return table("You and up to three on either side", COLUMNS, rows, mark);
   });

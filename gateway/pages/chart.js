@@ -19,6 +19,8 @@ const colour = (name) => {
   return found;
 };
 
+const cut = (name, most) => (name.length > most ? `${name.slice(0, most - 1)}…` : name);
+
 /** Stacked bars: `series` is [{name, amounts: [micro as string or BigInt]}], one amount per label. */
 export async function bars(label, labels, series, { stacked = true } = {}) {
   const Chart = await charts();
@@ -30,7 +32,7 @@ export async function bars(label, labels, series, { stacked = true } = {}) {
       data: {
         labels,
         datasets: series.map((each, index) => ({
-          label: each.name,
+          label: cut(each.name, 28),
           data: each.amounts.map((amount) => Number(micro(amount)) / 1e6),
           backgroundColor: colour(`--c${(index % TONES) + 1}`),
           borderRadius: 3,
@@ -48,7 +50,7 @@ export async function bars(label, labels, series, { stacked = true } = {}) {
         },
         plugins: {
           legend: { position: "bottom", labels: { color: ink, boxWidth: 12, boxHeight: 12, useBorderRadius: true, borderRadius: 3 } },
-          tooltip: { filter: (item) => item.raw !== 0, callbacks: { label: (item) => ` ${item.dataset.label}: ${exact(series[item.datasetIndex].amounts[item.dataIndex])}` } },
+          tooltip: { filter: (item) => item.raw !== 0, callbacks: { label: (item) => ` ${cut(series[item.datasetIndex].name, 60)}: ${exact(series[item.datasetIndex].amounts[item.dataIndex])}` } },
         },
       },
     });

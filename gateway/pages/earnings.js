@@ -1,7 +1,7 @@
 import { count, h } from "./dom.js";
 import { money, precise, sum } from "./money.js";
 import { download } from "./api.js";
-import { card, empty, failure, field, form, table, tell } from "./parts.js";
+import { card, empty, failure, field, form, pages, slices, tell } from "./parts.js";
 import { head } from "./shell.js";
 import { buckets, byModel, earnings, iso, lastDays, statement } from "./earned.js";
 import { bars } from "./chart.js";
@@ -36,12 +36,11 @@ async function sheet(lines, from, to) {
   return h("div", { class: "stack" },
     await bars("Earned per day and model", days.map((each) => each.slice(5)), byModel(lines, days)),
     h("p", {}, "In this period: ", precise(total("accrued_micro")), " earned, ", precise(total("reversed_micro")), " taken back after refunds."),
-    table("Earnings per day and model", [
+    await pages("Earnings per day and model", [
       { title: "Day", cell: (line) => line.day },
       { title: "Model", cell: (line) => h("span", { title: line.model }, line.model), name: true },
       { title: "Charges", cell: (line) => count(line.charges), num: true },
       { title: "Earned", cell: (line) => money(line.accrued_micro), num: true },
       { title: "Taken back", cell: (line) => money(line.reversed_micro), num: true },
-    ], lines.toReversed().slice(0, 500)),
-    lines.length > 500 && h("small", {}, "The newest 500 lines are shown; the CSV has all of them."));
+    ], slices(lines.toReversed())));
 }

@@ -11,7 +11,7 @@ export default async function view() {
   found.catch(() => {});
   const name = session.claims.sub;
   return [
-    head(name ? `Hello, ${name.length > 40 ? `${name.slice(0, 40)}…` : name}` : "Hello", "What your referrals earned you, and what is yours to take out."),
+    head(name ? `Hello, ${name.length > 24 ? `${name.slice(0, 24)}…` : name}` : "Hello", "What your referrals earned you, and what is yours to take out."),
     h("div", { class: "grid" },
       card("Your money", async () => wallet(await found), { wide: "w7" }),
       code(),

@@ -24,7 +24,7 @@ export const tag = (name, tone = "") => h("span", { class: `tag ${tone}` }, word
 export function failure(error, again) {
   const problem = error instanceof Problem ? error : new Problem(0, { detail: "This part of the page failed." });
   if (!(error instanceof Problem)) console.error(error);
-  const details = problem.errors.map((each) => h("div", {}, h("code", {}, each.pointer), " ", each.detail));
+  const details = problem.errors.filter((each) => each.detail !== problem.message).map((each) => h("div", {}, h("code", {}, each.pointer), " ", each.detail));
   const known = problem.requestId && h("div", {}, h("small", {}, "Request id ", h("code", {}, problem.requestId)));
   const title = { 0: "No answer", 403: "Not yours to see", 404: "Not there", 429: "Too many requests", 501: "Not served yet", 503: "Away at the moment" }[problem.status] ?? "That did not work";
   return h("div", { class: "error", role: "alert" }, h("b", {}, title), h("div", {}, problem.message), details, known, again && h("button", { class: "plain", type: "button", onclick: again }, "Try again"));
@@ -73,11 +73,12 @@ export async function pages(caption, columns, page, nothing, options) {
   const rows = [];
   const show = ({ rows: more, next }) => {
     rows.push(...more);
-    const button = next && h("button", { type: "button" }, "Show more");
+    const button = next ? h("button", { type: "button" }, "Show more") : null;
     button?.addEventListener("click", async () => {
       button.disabled = true;
       try {
         show(await page(next));
+        (holder.querySelector(":scope > button") ?? holder.firstChild).focus();
       } catch (error) {
         button.replaceWith(failure(error));
       }
@@ -87,6 +88,12 @@ export async function pages(caption, columns, page, nothing, options) {
   show(first);
   return holder;
 }
+
+/** Rows that are here already, as `pages` wants them: fifty at a time. */
+export const slices = (rows, size = 50) => async (token) => {
+  const start = Number(token || 0);
+  return { rows: rows.slice(start, start + size), next: start + size < rows.length ? String(start + size) : "" };
+};
 
 /** A choice of a few; `choose` is called with the one taken. */
 export function tabs(label, choices, chosen, choose) {

@@ -61,6 +61,7 @@ async function ask(found) {
     ? choice("Currency", "currency", currencies.filter((each) => each.available).map((each) => [each.currency, `${each.name} (${each.network})`]))
     : field("Currency", { name: "currency", required: true, placeholder: "usdttrc20", maxlength: 32 }, "Ticker at the payment provider.");
   const quoting = form(async (given) => {
+    holder.replaceChildren();
     const wish = typed(given.amount);
     if (wish === null) throw new Problem(400, { detail: "Write the amount in digits, with up to six decimals." });
     const body = { amount_micro: wish, currency: given.currency, destination_address: given.address };

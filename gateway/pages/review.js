@@ -89,7 +89,7 @@ async function evidence(id, done) {
     found.parts.length > 0 && table("Parts of the score", [
       { title: "Signal", cell: (part) => SIGNALS[part.signal] ?? words(part.signal) },
       { title: "Seen", cell: (part) => count(part.observed), num: true },
-      { title: "Points", cell: (part) => `${count(part.points)} of ${count(part.cap)}`, num: true },
+      { title: "Points", cell: (part) => h("span", { class: "money" }, `${count(part.points)} of ${count(part.cap)}`), num: true },
     ], found.parts),
     found.related_refs.length > 0 && h("details", {}, h("summary", {}, `${found.related_refs.length} accounts share a signal`), found.related_refs.map((each) => h("div", {}, short(each, 8)))),
     found.notes.map((each) => h("blockquote", {}, each.text, h("div", {}, h("small", {}, each.operator_id, ", ", time(each.written_at))))),

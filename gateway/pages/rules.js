@@ -10,7 +10,7 @@ const TONES = { active: "good", cooling_down: "warn", pending_approval: "warn", 
 export default async function view() {
   let cards = [];
   const reload = () => Promise.all(cards.map((each) => each.reload()));
-  cards = [card("Timeline", () => timeline(reload), { wide: "w7" }), card("What if", () => whatIf(reload), { wide: "w5" }), card("Suspended tiers", tiers, { wide: "w6" }), card("Kill switch", async () => h("div", { class: "stack" }, h("p", {}, "Sets the referrers' share to nothing at once, after a second operator agreed."), acting("Propose the kill switch", "kill-switch", reload, { danger: true })), { wide: "w6" })];
+  cards = [card("Timeline", () => timeline(reload), { wide: "w7" }), card("Kill switch", async () => h("div", { class: "stack" }, h("p", {}, "Sets the referrers' share to nothing at once, after a second operator agreed."), acting("Propose the kill switch", "kill-switch", reload, { danger: true })), { wide: "w5" }), card("What if", () => whatIf(reload)), card("Suspended tiers", tiers)];
   return [head("Rules", "Who gets which part of a charge, since when, and what would change."), h("div", { class: "grid" }, cards)];
 }
 
@@ -64,10 +64,11 @@ async function whatIf(done) {
     return h("div", { class: "field" }, h("div", { class: "row apart" }, title, shown), input);
   };
   foundation.textContent = percent(rates.foundation_bps);
-  return h("div", { class: "stack" },
-    slider("Referrer, of all", "referrer_bps", 5000), slider("Commons, of the rest", "commons_bps", 10_000), slider("Community, of the rest", "community_bps", 10_000),
-    h("div", { class: "row apart" }, h("b", {}, "Foundation, of the rest"), foundation), result,
-    h("details", {}, h("summary", {}, "Propose these rates"), acting("Propose", "rules", done, { fields: [field("Cooling days", { name: "days", type: "number", min: 7, max: 365, value: 7 })], body: (given) => ({ rates, cooling_days: Number(given.days) }) })));
+  return h("div", { class: "beside" },
+    h("div", { class: "stack" },
+      slider("Referrer, of all", "referrer_bps", 5000), slider("Commons, of the rest", "commons_bps", 10_000), slider("Community, of the rest", "community_bps", 10_000),
+      h("div", { class: "row apart" }, h("b", {}, "Foundation, of the rest"), foundation)),
+    h("div", { class: "stack more" }, result, h("details", {}, h("summary", {}, "Propose these rates"), acting("Propose", "rules", done, { fields: [field("Cooling days", { name: "days", type: "number", min: 7, max: 365, value: 7 })], body: (given) => ({ rates, cooling_days: Number(given.days) }) }))));
 }
 
 async function replay(rates) {

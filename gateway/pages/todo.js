@@ -60,6 +60,6 @@ async function cover() {
 
 async function audit() {
   const [latest] = (await get("/api/admin/audits", { page_size: 1 })).audits;
-  if (!latest) return h("p", { class: "faint" }, "No audit has run yet.");
+  if (!latest) return h("p", { class: "faint" }, "No audit has run yet: ", h("a", { href: "#/invariants" }, "start one"), ".");
   return h("p", {}, h("span", { class: `tag ${latest.state === "passed" ? "good" : latest.state === "running" ? "" : "bad"}` }, latest.state), " ", count(latest.rows), " rows read.");
 }

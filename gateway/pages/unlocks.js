@@ -42,7 +42,7 @@ function undated(found) {
 
 function list(found) {
   const parts = dated(found);
-  if (!parts.length) return empty("Nothing to list", null);
+  if (!parts.length) return empty("Nothing to list", "Each part of your earnings gets its line here once its date is known.");
   return table("Unlocks", [
     { title: "Unlocks", cell: (part) => day(part.unlocks_at) },
     { title: "Stands as", cell: (part) => words(part.bucket) },

@@ -23,7 +23,7 @@ export default async function view(run) {
   const wallets = card("Your wallets", () => list(wallets), { wide: "w8" });
   return [
     head("Score and wallets", "Link the wallets that hold your reputation: after each period a pool is shared by score."),
-    h("div", { class: "grid" }, wallets, card("Link a wallet", async () => link(wallets), { wide: "w4" }), card("Rewards", rewards)),
+    h("div", { class: "grid" }, wallets, card("Link a wallet", async () => link(wallets), { wide: "w4" }), card("Rewards", rewards), card("Left out of a run?", async () => lookUp())),
   ];
 }
 
@@ -84,6 +84,10 @@ const rewards = () =>
     const found = await get("/api/score/rewards", { page_token: token });
     return { rows: found.rewards, next: found.next_page_token };
   }, empty("No rewards yet", "After each period the pool is shared among linked wallets; yours shows up here."));
+
+/** Rewards tell of runs one was in; every other run is known by its published id. */
+const lookUp = () => form(async (given) => { location.hash = `#/wallets/${given.run.trim()}`; }, { label: "Why?", inline: true, main: false },
+  field("Run id", { name: "run", required: true, pattern: "\\s*[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\\s*", spellcheck: "false" }, "Every run is published with its root, its sum and this id."));
 
 async function why(run) {
   const path = `/api/score/runs/${encodeURIComponent(run)}`;
