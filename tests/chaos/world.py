@@ -19,7 +19,6 @@ import grpc
 
 from deploy.local.demo.front_door import FrontDoor
 from deploy.local.ports import LOOPBACK, SERVICES, replica_name
-from deploy.local.processes import last_words
 from deploy.local.services import is_ok, is_serving
 from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -99,7 +98,8 @@ class World:
             calm_runs += self._calm
             self._demo = await start_demo(self.stack, self.demo_state)
             played = await finish(self._demo)
-            self.runs.append(f"{played.code} ({last_words(played.printed)})")
+            said = [line.strip() for line in played.printed.splitlines() if any(map(str.isalpha, line))]
+            self.runs.append(f"{played.code} ({said[-1][:90] if said else ''})")
             if self._calm and (played.code == 0 or calm_runs == CALM_RUNS_MAX):
                 return played
 
