@@ -126,7 +126,8 @@ def show(world: World, took_s: float) -> None:
 
 
 def test_every_row_of_the_list_was_done_and_recovered_from(first_run: Played, world: World) -> None:
-    assert {each.row for each in world.recoveries} >= ROWS
+    durable = {"broker restarted"} if brokers.chosen() == "kafka" else set[str]()
+    assert {each.row for each in world.recoveries} == ROWS | durable
 
 
 async def test_the_provider_fell_silent_after_it_had_sent(first_run: Played, world: World) -> None:
