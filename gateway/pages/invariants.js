@@ -11,7 +11,7 @@ export default async function view(id) {
   cards = [card(id ? "Report" : "Latest report", () => report(id)), card("Audits", audits)];
   return [
     head("Invariants", "What must always be true of the books, worked out again from the journal."),
-    h("div", { class: "stack" }, ...cards, card("Audit now", async () => acting("Start an audit", "audits", reload))),
+    h("div", { class: "stack" }, cards[0], card("Audit now", async () => acting("Start an audit", "audits", reload)), cards[1]),
   ];
 }
 
@@ -44,4 +44,4 @@ const audits = () =>
     { title: "Why", cell: (each) => h("span", { title: each.reason }, each.reason), name: true },
     { title: "Rows", cell: (each) => count(each.rows), num: true },
     { title: "State", cell: (each) => h("span", { class: `tag ${TONES[each.state] ?? ""}` }, words(each.state)) },
-  ], "audits", "audits", empty("No audit yet", "Start one below."), { query: { page_size: 12 } });
+  ], "audits", "audits", empty("No audit yet", "Start one above."), { query: { page_size: 12 } });

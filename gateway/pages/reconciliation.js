@@ -12,7 +12,7 @@ export default async function view() {
   cards = [card("Open differences", () => differences(reload)), card("Runs", runs)];
   return [
     head("Reconciliation", "The provider's rows beside ours and the ledger's. What is on its way may be in one column only, and is no difference."),
-    h("div", { class: "stack" }, ...cards, card("Compare now", async () => acting("Compare", "reconciliations", reload))),
+    h("div", { class: "stack" }, cards[0], card("Compare now", async () => acting("Compare", "reconciliations", reload)), cards[1]),
   ];
 }
 
@@ -34,4 +34,4 @@ const runs = () =>
     { title: "Sent, by them", cell: (each) => precise(each.provider_sent_micro), num: true },
     { title: "Sent, by us", cell: (each) => precise(each.ledger_sent_micro), num: true },
     { title: "Differences", cell: (each) => count(each.differences), num: true },
-  ], "reconciliations", "reconciliations", empty("No run yet", "One starts by itself each day, or below."));
+  ], "reconciliations", "reconciliations", empty("No run yet", "One starts by itself each hour, or above."), { query: { page_size: 12 } });
