@@ -28,7 +28,7 @@ from services.leaderboard.rules.tally import Tally
 
 _TAKEN_BACK: Final = frozenset({EARNINGS_CHANGE_CLAWED_BACK, EARNINGS_CHANGE_FORFEITED})
 
-_SHARES_TOGETHER: Final = 50_000
+_SHARES_TOGETHER: Final = 65_000
 """Shares of one statement: more would keep the process from answering while they are handed over."""
 
 
@@ -108,14 +108,16 @@ async def changes(connection: Connection, events: Sequence[Received[EarningsChan
 
 def _collect(finalized: ChargesFinalized, shares: Shares) -> None:
     for charge in finalized.charges:
-        if charge.referrer_ref and charge.referrer_micro:
+        share_micro, referrer_ref = charge.referrer_micro, charge.referrer_ref
+        if share_micro and referrer_ref:
+            parts = charge.model_breakdown
             shares.earn(
-                charge.referrer_ref,
+                referrer_ref,
                 charge.payer_ref,
                 _microseconds(charge.finalized_at),
-                charge.referrer_micro,
+                share_micro,
                 charge.model,
-                [(part.model, part.amount_micro) for part in charge.model_breakdown],
+                [(part.model, part.amount_micro) for part in parts] if parts else (),
             )
 
 

@@ -1,4 +1,4 @@
-"""What charges brought to creators, as columns: the database sums them up, for it does so in a fraction of the time."""
+"""What charges brought to creators, row by row: the database sums it up, for it does so in a fraction of the time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -14,27 +14,15 @@ class Shares:
     """A row for each charge, or for each model of an ensemble's charge; instants are microseconds since 1970."""
 
     def __init__(self) -> None:
-        self._creator_refs: list[str] = []
-        self._referee_refs: list[str] = []
-        self._models: list[str] = []
-        self._charges: list[int] = []
-        self._micros: list[int] = []
-        self._instants: list[int] = []
+        self._rows: list[tuple[str, str, str, int, int, int]] = []
 
     def __len__(self) -> int:
-        return len(self._micros)
+        return len(self._rows)
 
     @property
-    def columns(self) -> tuple[list[str], list[str], list[str], list[int], list[int], list[int]]:
+    def columns(self) -> list[list[str] | list[int]]:
         """Creators, referees, models, how many charges (1 or 0), micro-USD, instants."""
-        return (
-            self._creator_refs,
-            self._referee_refs,
-            self._models,
-            self._charges,
-            self._micros,
-            self._instants,
-        )
+        return [list(column) for column in zip(*self._rows, strict=True)]
 
     def earn(
         self,
@@ -52,20 +40,13 @@ class Shares:
             raise FactInvalid("a time before 1970 or after 9999")
         shares = parts_of(share_micro, parts) if parts else {}
         if not shares:
-            self._row(creator_ref, referee_ref, at_us, share_micro, model, 1)
+            self._rows.append((creator_ref, referee_ref, model, 1, share_micro, at_us))
             return
         counted_under = model if model in shares else dearest(shares)
         for name, part_micro in shares.items():
             if part_micro or name == counted_under:
-                self._row(creator_ref, referee_ref, at_us, part_micro, name, int(name == counted_under))
-
-    def _row(self, creator_ref: str, referee_ref: str, at_us: int, micro: int, model: str, charges: int) -> None:
-        self._creator_refs.append(creator_ref)
-        self._referee_refs.append(referee_ref)
-        self._models.append(model)
-        self._charges.append(charges)
-        self._micros.append(micro)
-        self._instants.append(at_us)
+                counted = int(name == counted_under)
+                self._rows.append((creator_ref, referee_ref, name, counted, part_micro, at_us))
 
 
 def parts_of(share_micro: int, parts: Sequence[tuple[str, int]]) -> dict[str, int]:
