@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import grpc
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,24 @@ def call(cases: st.SearchStrategy[Any], url: str, callers: Callers, tries: setti
             assert answer.json()["code"] in documented[HTTPStatus(answer.status_code)]
 
     check()
+
+
+FORGED: Final = (
+    "0", "-1", "1e9", "9" * 40, "\0", "' OR 1=1 --", "x" * 4000, "AAAA", "\u20ac",
+)  # fmt: skip
+PAGED: Final = [
+    each for each in OPERATIONS if "page_token" in {wanted.name for wanted in each.query} and not each.path_parameters
+]
+
+
+@pytest.mark.usefixtures("books")
+def test_a_forged_page_token_is_refused_or_leads_nowhere(stack: Stack, callers: Callers) -> None:
+    assert len(PAGED) > 10
+    for operation in PAGED:
+        url = f"{stack.line['gateway']}{operation.path}"
+        for token in FORGED:
+            answer = requests.get(url, params={"page_token": token}, headers=callers.headers(), timeout=20)
+            assert answer.status_code in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}, (operation.path, token, answer.text)
 
 
 @pytest.mark.parametrize("service", SERVICES)
