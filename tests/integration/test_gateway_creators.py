@@ -161,6 +161,7 @@ async def test_a_payout_is_cancelled_once_and_its_money_is_back(story: Story, an
     assert [each["payout_id"] for each in listed["payouts"]] == [asked["payout_id"]]
     rest = ann.see("/creator/payouts", page_size=100, page_token=listed["next_page_token"])
     assert asked["payout_id"] not in {each["payout_id"] for each in rest["payouts"]}
+    assert not Caller(story.stack, "bob").see("/creator/payouts", page_token=listed["next_page_token"])["payouts"]
     assert not ann.see("/creator/payouts", state="pending")["payouts"]
     (named,) = [each for each in ann.see("/payouts/destinations")["destinations"] if each["address"] == TRON]
     removed = ann.delete(f"/payouts/destinations/{named['destination_id']}")
