@@ -263,10 +263,11 @@ async def serious(page: Page) -> list[str]:
     return found
 
 
-async def test_a_phone_scrolls_one_way_only(gateway: str, browser: Browser) -> None:
+@pytest.mark.parametrize(("site", "pages"), [("/", CREATOR), ("/admin", OPERATOR)], ids=["creator", "operator"])
+async def test_a_phone_scrolls_one_way_only(gateway: str, browser: Browser, site: str, pages: tuple[str, ...]) -> None:
     async with visiting(browser, gateway, viewport={"width": 360, "height": 740}) as tab:
-        await tab.sign_in("m" * 128)
-        for name in CREATOR:
+        await tab.sign_in("m" * 128, site)
+        for name in pages:
             await tab.page.evaluate("path => { location.hash = `#/${path}` }", name)
             await tab.settled()
             assert await tab.page.evaluate("document.documentElement.scrollWidth") <= 360, name
