@@ -9,9 +9,9 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from gateway.derived.shapes import TIMESTAMP, reply, words
-from gateway.problems import BodyInvalid
+from gateway.problems import BodyInvalid, QueryInvalid
 from gateway.schemas.problem import FieldProblem
-from gateway.schemas.wire import Reply
+from gateway.schemas.wire import Query, Reply
 from libs.timestamps import to_datetime, to_timestamp
 
 
@@ -20,7 +20,7 @@ def packed(kind: Descriptor, *parts: Struct | None) -> Message:
     message = GetMessageClass(kind)()
     for part in parts:
         for name in part.__struct_fields__ if part is not None else ():
-            _put(message, kind.fields_by_name[name], getattr(part, name))
+            _put(message, kind.fields_by_name[name], getattr(part, name), part)
     return message
 
 
@@ -30,12 +30,14 @@ def unpacked(message: Message) -> Reply:
     return reply(kind)(**{each.name: _got(message, each) for each in kind.fields})
 
 
-def _put(message: Message, field: FieldDescriptor, value: Any) -> None:
+def _put(message: Message, field: FieldDescriptor, value: Any, part: Struct | None) -> None:
     if value is None:
         return
     # Of alternatives the last one given would win in silence.
     if field.containing_oneof is not None and message.WhichOneof(field.containing_oneof.name):
-        raise BodyInvalid(errors=(FieldProblem(pointer=f"#/{field.name}", detail="An alternative is given as well."),))
+        problem, pointer = (QueryInvalid, "?") if isinstance(part, Query) else (BodyInvalid, "#/")
+        wrong = FieldProblem(pointer=f"{pointer}{field.name}", detail="An alternative is given as well.")
+        raise problem(errors=(wrong,))
     if field.is_repeated:
         getattr(message, field.name).extend(_into(field, each) for each in value)
     elif field.message_type is not None:

@@ -14,7 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Meta, defstruct
 
 from gateway.derived.words import said, upper_snake
-from gateway.schemas.wire import AccountId, Amount, Cursor, Instant, Micro, Reply, Request
+from gateway.schemas.wire import AccountId, Amount, Cursor, Instant, Micro, Query, Reply, Request
 
 MAX_INT32: Final = 2**31 - 1
 MAX_INT64: Final = 2**63 - 1
@@ -56,7 +56,7 @@ def query(
     name: str, message: Descriptor, fields: Iterable[FieldDescriptor], needed: Collection[str] = ()
 ) -> type[Request]:
     """Query parameters of these fields."""
-    return _struct(name, Request, (_incoming(each, needed=each.name in needed) for each in fields), message)
+    return _struct(name, Query, (_incoming(each, needed=each.name in needed) for each in fields), message)
 
 
 def path(name: str, message: Descriptor, fields: Iterable[FieldDescriptor]) -> type[Request]:

@@ -10,6 +10,10 @@ class Request(Struct, forbid_unknown_fields=True):
     """A body or a query that comes in."""
 
 
+class Query(Request):
+    """Parameters, where a body could come as well."""
+
+
 class Reply(Struct):
     """A body that goes out."""
 

@@ -202,6 +202,24 @@ def test_what_broke_something_once_is_refused(doors: Doors, method: str, fields:
     doors.knock(target, [target.message(**fields).SerializeToString()])
 
 
+ASKED: Final = [
+    ("lookUpAccount", {"account_id": "0", "account_ref": ""}, "QUERY_INVALID"),
+    ("getBillingEntry", {"billing_entry_id": "", "inference_charge_id": ""}, "QUERY_INVALID"),
+    ("listReviewCases", {"referrer_ref": "0"}, "ACCOUNT_REF_INVALID"),
+]
+"""What was once refused with a code that the document does not have."""
+
+
+@pytest.mark.parametrize(("name", "query", "code"), ASKED)
+def test_a_refusal_is_one_of_the_document_s(
+    stack: Stack, callers: Callers, name: str, query: dict[str, str], code: str
+) -> None:
+    url = f"{stack.line['gateway']}{ROUTES[name].path}"
+    answer = requests.get(url, params=query, headers=callers.headers(), timeout=20)
+    assert (answer.status_code, answer.json()["code"]) == (HTTPStatus.BAD_REQUEST, code)
+    assert code in statuses(ROUTES[name])[HTTPStatus.BAD_REQUEST]
+
+
 def everybody(stack: Stack) -> tuple[Operator, Operator]:
     return Operator(stack, "Ann"), Operator(stack, "Ben")
 

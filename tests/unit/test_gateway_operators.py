@@ -102,6 +102,13 @@ def test_a_request_becomes_a_message_and_its_amounts_words_and_times_are_kept() 
     )
 
 
+def test_of_alternatives_one_is_given_and_the_other_is_pointed_at_where_it_stood() -> None:
+    both = read_query([("account_id", "a"), ("account_ref", "")], BY_NAME["lookUpAccount"].query)
+    with pytest.raises(QueryInvalid) as refused:
+        packed(referral_pb2.LookUpAccountRequest.DESCRIPTOR, both)
+    assert [each.pointer for each in refused.value.errors] == ["?account_ref"]
+
+
 def test_a_query_becomes_a_message() -> None:
     pairs = [("stages", "queued"), ("stages", "stalled"), ("overdue_only", "true"), ("page_size", "7")]
     asked = read_query(pairs, BY_NAME["listPayoutRecords"].query)
