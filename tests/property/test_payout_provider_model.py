@@ -119,6 +119,6 @@ async def test_what_was_sent_is_what_was_burned_and_not_given_back(
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @given(steps=STEPS, seed=st.integers(0, 2**16))
-@settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
 async def test_the_same_at_length(databases: Databases, steps: list[tuple[object, ...]], seed: int) -> None:
     await live(databases, steps, seed)
