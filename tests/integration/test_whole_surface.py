@@ -205,6 +205,7 @@ def test_what_broke_something_once_is_refused(doors: Doors, method: str, fields:
 ASKED: Final = [
     ("lookUpAccount", {"account_id": "0", "account_ref": ""}, "QUERY_INVALID"),
     ("getBillingEntry", {"billing_entry_id": "", "inference_charge_id": ""}, "QUERY_INVALID"),
+    ("getBillingEntry", {"inference_charge_id": ""}, "CHARGE_ID_INVALID"),
     ("listReviewCases", {"referrer_ref": "0"}, "ACCOUNT_REF_INVALID"),
 ]
 """What was once refused with a code that the document does not have."""
