@@ -78,6 +78,7 @@ async def test_nothing_moves_before_a_second_operator_agrees(books: Treasury) ->
     change = await request(books, TOP_UP, 5 * X)
     assert await books.balance(PAYOUT_RESERVE) == 0
     assert await outcome(approve(books, change, "ann")) == "RESERVE_CHANGE_NEEDS_SECOND"
+    assert await outcome(approve(books, change, "Ann ")) == "RESERVE_CHANGE_NEEDS_SECOND"
     books.clock.advance(timedelta(minutes=1))
     approved = (await approve(books, change)).reserve_change
     assert (approved.state, approved.decided_by) == (pb.RESERVE_CHANGE_STATE_APPROVED, "bob")

@@ -85,6 +85,19 @@ async def test_what_is_under_way_is_no_difference(office: Office) -> None:
     assert made
 
 
+async def test_what_arrived_and_was_not_heard_of_yet_is_in_neither_sum(office: Office) -> None:
+    way = office.way
+    payout = await way.burned(await way.creator())
+    await way.run(1)
+    way.running.provider.book.move(way.running.rows[0], "FINISHED")
+    found = await office.compare()
+    assert (found.state, found.payouts) == (pb.RECONCILIATION_STATE_MATCHED, 1)
+    assert (found.provider_sent_micro, found.ledger_sent_micro) == (0, 0)
+    await way.end(payout)
+    found = await office.compare()
+    assert found.provider_sent_micro == found.ledger_sent_micro == 48_500_000
+
+
 async def test_a_payout_that_nobody_here_sent_is_told_until_it_is_explained(office: Office) -> None:
     way = office.way
     way.running.provider.book.create({"withdrawals": [{"address": TRON, "currency": "usdttrc20", "amount": 20}]})

@@ -188,6 +188,7 @@ async def test_a_total_that_moves_too_far_waits_for_a_second_operator(score: Sco
     waiting = (await score.bring(csv_of({ALICE.address: 113}))).score_import
     assert (waiting.state, waiting.former_total_score, waiting.snapshot_id) == (WAITING, "75", "")
     assert await refusal(decided(score, waiting.import_id, "olga")) == "IMPORT_APPROVER_SAME"
+    assert await refusal(decided(score, waiting.import_id, "Olga")) == "IMPORT_APPROVER_SAME"
     both = await asyncio.gather(
         *(refusal(decided(score, waiting.import_id, f"otto-{number}", approve=number % 2 == 0)) for number in range(6))
     )

@@ -55,7 +55,8 @@ def test_a_rule_goes_one_way(state: str, next_states: str) -> None:
 
 def test_approval_takes_another_operator_and_starts_the_cooling() -> None:
     pending = replace(RULE, state=RuleState.PENDING_APPROVAL)
-    assert reason(lambda: governance.approved(pending, "ann", NOW)) == "RULE_NEEDS_SECOND"
+    for herself in ("ann", "Ann", " ANN "):
+        assert reason(functools.partial(governance.approved, pending, herself, NOW)) == "RULE_NEEDS_SECOND"
     assert reason(lambda: governance.approved(RULE, "bob", NOW)) == "RULE_STATE_WRONG"
     cooling = governance.approved(pending, "bob", NOW)
     assert (cooling.state, cooling.decided_by) == (RuleState.COOLING_DOWN, "bob")

@@ -143,6 +143,7 @@ def test_distribution_is_told_of_what_touches_money(before: Standing, after: Sta
     [
         (StandingRecord(Standing.SUSPENDED, changed_by="olga", by_hand=True), "oleg", None),
         (StandingRecord(Standing.SUSPENDED, changed_by="olga", by_hand=True), "olga", "FRAUD_NEEDS_SECOND"),
+        (StandingRecord(Standing.SUSPENDED, changed_by="olga", by_hand=True), " Olga", "FRAUD_NEEDS_SECOND"),
         (StandingRecord(Standing.SUSPENDED, changed_by="job:sanctions"), "olga", None),
         (StandingRecord(Standing.BONUSES_ON_HOLD), "olga", "ACCOUNT_NOT_SUSPENDED"),
         (StandingRecord(Standing.FORFEITED), "olga", "STANDING_FINAL"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.four_eyes import is_same_person
 from libs.money import Rates
 from libs.refusals import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from services.distribution.model.governance import Former, Proposal, RuleState
@@ -117,7 +118,7 @@ def approved(rule: Proposal, operator_id: str, now: datetime) -> Proposal:
     """Return the rule as it cools down, or a kill switch about to be active. Raises RuleStateWrong, RuleNeedsSecond."""
     if rule.state is not RuleState.PENDING_APPROVAL:
         raise RuleStateWrong(state=rule.state.name)
-    if operator_id == rule.proposed_by:
+    if is_same_person(operator_id, rule.proposed_by):
         raise RuleNeedsSecond
     if rule.kill_switch:
         return replace(rule, decided_by=operator_id)

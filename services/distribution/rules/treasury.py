@@ -3,6 +3,7 @@
 from typing import Final
 from uuid import UUID
 
+from libs.four_eyes import is_same_person
 from libs.money import BPS, MAX_MICRO
 from libs.refusals import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from services.distribution.model import OPERATING, PAYOUT_RESERVE
@@ -109,7 +110,7 @@ def check_undecided(change: ReserveChange) -> None:
 
 def check_second(change: ReserveChange, operator_id: str) -> None:
     """Raise ReserveChangeNeedsSecond."""
-    if operator_id == change.requested_by:
+    if is_same_person(operator_id, change.requested_by):
         raise ReserveChangeNeedsSecond
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.clock import Clock
+from libs.four_eyes import is_same_person
 from libs.ids import new_id
 from libs.postgres import Connection
 from services.payout.model import Event, Order, Stage
@@ -140,7 +141,7 @@ async def decide(
         dropped = await store.decide(connection, proposal, ProposalState.DROPPED, order, now)
         return dropped, await payouts.get(connection, payout.payout_id)
     rules.check_not_own(order.operator_id, await accounts.id_of(connection, payout.account_ref))
-    if rules.is_same(order.operator_id, proposal.proposed_by):
+    if is_same_person(order.operator_id, proposal.proposed_by):
         raise rules.DeciderIsProposer
     agreed = await store.decide(connection, proposal, ProposalState.APPROVED, order, now)
     return agreed, await _take_effect(connection, clock, payout, agreed, order)

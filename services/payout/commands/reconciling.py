@@ -1,6 +1,5 @@
 """Reconciliation: the provider's list, our attempts and the ledger's holds are compared; every difference is kept."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -14,10 +13,8 @@ from libs.timestamps import to_timestamp
 from protos.distribution.v1 import treasury_pb2
 from protos.distribution.v1.treasury_pb2_grpc import TreasuryServiceStub
 from services.payout import metrics
-from services.payout.model.reconciliations import Hold, HoldState, OurPayout, Reconciliation, ReconciliationState
-from services.payout.model.submissions import Attempt
+from services.payout.model.reconciliations import Hold, HoldState, Reconciliation, ReconciliationState
 from services.payout.provider.client import Client
-from services.payout.provider.rows import Row, Standing
 from services.payout.provider.trouble import Trouble
 from services.payout.rules import reconciling as rules
 from services.payout.rules.submissions import PROMISED_WITHIN
@@ -87,6 +84,7 @@ class Reconciling:
             ids = {hold.payout_id for hold in holds} | {attempt.payout_id for attempt in known}
             payouts = await reconciliations.payouts_by_id(connection, list(ids))
         found = rules.with_provider(rows, known, now, since) + rules.with_ledger(holds, payouts, now)
+        sent = rules.sent(rows, known, holds, payouts)
         async with self._postgres.transaction() as connection:
             for each in found:
                 await differences.note(connection, each, now)
@@ -97,8 +95,8 @@ class Reconciling:
                 ReconciliationState.DIFFERS if left else ReconciliationState.MATCHED,
                 now,
                 payouts=len(payouts),
-                provider_sent_micro=_sent_micro(rows, known, payouts),
-                ledger_sent_micro=sum(hold.sent_micro for hold in holds),
+                provider_sent_micro=sent.provider_micro,
+                ledger_sent_micro=sent.ledger_micro,
                 differences=left,
             )
         metrics.DIFFERENCES.set(left)
@@ -126,16 +124,3 @@ def _hold(hold: treasury_pb2.PayoutHold) -> Hold:
     return Hold(
         UUID(hold.payout_id), hold.round, HoldState(hold.state), hold.amount_micro, hold.sent_micro, hold.fee_micro
     )
-
-
-def _sent_micro(rows: Sequence[Row], known: Sequence[Attempt], payouts: Mapping[UUID, OurPayout]) -> int:
-    """What the provider says it sent of ours, at the prices that were agreed."""
-    of = {attempt.unique_external_id: attempt for attempt in known}
-    total = 0
-    for row in rows:
-        attempt = of.get(row.unique_external_id)
-        if row.standing is not Standing.FINISHED or attempt is None or attempt.payout_id not in payouts:
-            continue
-        payout = payouts[attempt.payout_id]
-        total += int((payout.amount_micro - payout.fee_micro) * row.amount / attempt.amount)
-    return total

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from libs.four_eyes import is_same_person
 from libs.refusals import AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted
 from services.payout.model import MICRO, Event, Money, Stage
 from services.payout.model.payouts import Payout
@@ -148,19 +149,14 @@ def check_approval(payout: Payout, operator_id: str, approved_by: Collection[str
     check_not_own(operator_id, owner)
     if payout.stage is not Stage.AWAITING_APPROVAL:
         raise NotAwaitingApproval(stage=payout.stage.name)
-    if any(is_same(operator_id, each) for each in approved_by):
+    if any(is_same_person(operator_id, each) for each in approved_by):
         raise AlreadyApproved
 
 
 def check_not_own(operator_id: str, owner: str | None) -> None:
     """Raise ApproverIsOwner."""
-    if owner is not None and is_same(operator_id, owner):
+    if owner is not None and is_same_person(operator_id, owner):
         raise ApproverIsOwner
-
-
-def is_same(name: str, other: str) -> bool:
-    """Whether two names are one person's: nobody is somebody else by capitals, or by blanks around."""
-    return name.strip().lower() == other.strip().lower()
 
 
 def check_sent(payout: Payout, sent_micro: int, fee_micro: int, *, was_sent: bool) -> None:

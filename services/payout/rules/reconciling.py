@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from services.payout.model import Stage
@@ -120,3 +120,31 @@ def _ledger(hold: Hold, payout: OurPayout | None, now: datetime) -> list[Found]:
         "Payout and ledger disagree for longer than a call between them takes; the ledger's books are the truth."
     )
     return [Found(Kind.LEDGER, hold.payout_id, "", theirs, ours, explanation)]
+
+
+class Sent(NamedTuple):
+    """What was sent, in micro-dollars, as the provider and as the ledger has it."""
+
+    provider_micro: int
+    ledger_micro: int
+
+
+def sent(
+    rows: Iterable[Row], attempts: Iterable[Attempt], holds: Iterable[Hold], payouts: Mapping[UUID, OurPayout]
+) -> Sent:
+    """Sum up what the provider sent of ours, at the prices agreed, beside what the ledger has as sent through it.
+
+    What is on its way from one to the other, because the ledger has burned it and not heard yet that it arrived, is in
+    neither, and what operators paid by hand is no business of the provider's. A difference is found above, not here.
+    """
+    by_id = {row.unique_external_id: row for row in rows if row.standing is Standing.FINISHED}
+    held = {(hold.payout_id, hold.round): hold for hold in holds}
+    provider_micro = ledger_micro = 0
+    for attempt in attempts:
+        row, hold = by_id.get(attempt.unique_external_id), held.get((attempt.payout_id, attempt.round))
+        if row and attempt.payout_id in payouts and not (hold and hold.state is HoldState.BURNED):
+            payout = payouts[attempt.payout_id]
+            provider_micro += int((payout.amount_micro - payout.fee_micro) * row.amount // attempt.amount)
+        if hold and attempt.state is AttemptState.FINISHED:
+            ledger_micro += hold.sent_micro
+    return Sent(provider_micro, ledger_micro)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.four_eyes import is_same_person
 from libs.money import BPS
 from libs.refusals import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from services.referral.model import Registration, Standing
@@ -77,7 +78,7 @@ def check_activation(weights: Weights, operator_id: str) -> None:
     """Four eyes, and only out of the shadow."""
     if weights.state is not WeightsState.SHADOW:
         raise RiskWeightsNotShadow(state=weights.state)
-    if weights.proposed_by == operator_id:
+    if is_same_person(weights.proposed_by, operator_id):
         raise RiskWeightsNeedSecond
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.four_eyes import is_same_person
 from libs.money import BPS
 from libs.refusals import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from services.referral.model import Standing, StandingRecord
@@ -84,7 +85,7 @@ def check_fraud(record: StandingRecord, operator_id: str) -> None:
         raise StandingFinal
     if record.standing is not Standing.SUSPENDED:
         raise AccountNotSuspended(standing=record.standing)
-    if record.by_hand and record.changed_by == operator_id:
+    if record.by_hand and is_same_person(record.changed_by, operator_id):
         raise FraudNeedsSecond
 
 

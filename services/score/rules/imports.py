@@ -4,6 +4,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
+from libs.four_eyes import is_same_person
 from libs.money import BPS
 from libs.periods import read_period
 from libs.refusals import AlreadyExists, FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted
@@ -108,7 +109,7 @@ def check_deciding(found: ScoreImport, operator_id: str) -> None:
     """Raise ImportNotAwaiting, ImportApproverSame."""
     if found.state is not ImportState.AWAITING_APPROVAL:
         raise ImportNotAwaiting
-    if found.operator_id == operator_id:
+    if is_same_person(found.operator_id, operator_id):
         raise ImportApproverSame
 
 
