@@ -10,6 +10,7 @@ import grpc
 
 from deploy.local.demo.economy import Economy, Mint, Purchase
 from deploy.local.demo.front_door import FrontDoor
+from deploy.local.demo.patience import patience
 from protos.distribution.v1 import campaigns_pb2
 from protos.distribution.v1.campaigns_pb2_grpc import CampaignsServiceStub
 from protos.referral.v1.events_pb2 import QUALIFYING_ACTION_KIND_DNFT_MINT
@@ -85,7 +86,7 @@ async def purchases_known(front_door: FrontDoor, economy: Economy) -> None:
     """Returns when every purchase that earns a bonus has; raises TimeoutError where that does not come."""
     creator_of = economy.creator_of()
     wanted = sum(creator_of[purchase.account_id] is not None for purchase in _large(economy))
-    async with asyncio.timeout(_WAIT_S):
+    async with patience(_WAIT_S, "every purchase is known"):
         while sum(counts.total() for counts in (await read(front_door, economy)).values()) < wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
 
@@ -93,7 +94,7 @@ async def purchases_known(front_door: FrontDoor, economy: Economy) -> None:
 async def refunds_known(front_door: FrontDoor, economy: Economy) -> None:
     """Returns when every bonus that is to be denied is; raises TimeoutError where that does not come."""
     denied = {creator: counts["denied"] for creator, counts in expected(economy).items()}
-    async with asyncio.timeout(_WAIT_S):
+    async with patience(_WAIT_S, "every refund is known"):
         while await _denied(front_door, economy) != denied:  # noqa: ASYNC110 - asks the server
             await asyncio.sleep(1)
 

@@ -13,6 +13,7 @@ from eth_account.messages import encode_defunct
 from deploy.local.demo import scores
 from deploy.local.demo.economy import Creator, Economy
 from deploy.local.demo.front_door import FrontDoor
+from deploy.local.demo.patience import patience
 from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
 
@@ -68,7 +69,7 @@ async def pay(front_door: FrontDoor, stack: Mapping[str, str], economy: Economy)
     """Everybody asks, confirms and is paid, but one who gets the money back. A second run finds it done."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as http:
         payer = _Payer(front_door, http, stack["provider"].removesuffix("/v1") + "/control", economy)
-        async with asyncio.timeout(_WAIT_S):
+        async with patience(_WAIT_S, "a payout is where it should be"):
             # The one that is refused goes alone, so that nobody else meets with it.
             for plans in ([plan for plan in PLANS if plan.refused], [plan for plan in PLANS if not plan.refused]):
                 await payer.carry_out(plans)

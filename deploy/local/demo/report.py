@@ -13,6 +13,7 @@ from rich.table import Table
 from deploy.local.demo import bonuses
 from deploy.local.demo.economy import Economy
 from deploy.local.demo.front_door import FrontDoor
+from deploy.local.demo.patience import patience
 from deploy.local.demo.payouts import Paid
 from deploy.local.demo.scores import Rewards
 from protos.distribution.v1 import ledger_pb2
@@ -103,7 +104,7 @@ async def collect(
 
 async def settled(distribution: str, economy: Economy) -> None:
     """Returns when nothing of any creator's is pending any more; raises TimeoutError where that does not come."""
-    async with grpc.aio.insecure_channel(distribution) as channel, asyncio.timeout(SETTLED_WAIT_S):
+    async with grpc.aio.insecure_channel(distribution) as channel, patience(SETTLED_WAIT_S, "all earnings are settled"):
         ledger = LedgerServiceStub(channel)
         for creator in economy.creators:
             request = ledger_pb2.GetEarningsRequest(account_id=creator.account_id)

@@ -12,6 +12,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from deploy.local.demo.economy import DATA, Economy
+from deploy.local.demo.patience import patience
 from libs.periods import week_of
 from libs.timestamps import to_timestamp
 from protos.distribution.v1 import campaigns_pb2
@@ -129,7 +130,7 @@ async def rewarded(score: str, economy: Economy, began_at: datetime) -> list[Rew
     first_week = week_of(began_at.date()).name
     async with grpc.aio.insecure_channel(score) as channel:
         admin, stub = ScoreAdminServiceStub(channel), ScoreServiceStub(channel)
-        async with asyncio.timeout(_WAIT_S):
+        async with patience(_WAIT_S, "the score run is over"):
             while True:
                 runs = list((await admin.ListRuns(admin_pb2.ListRunsRequest(page_size=100), timeout=10)).runs)
                 ended = {events_pb2.RUN_STATE_COMMITTED, events_pb2.RUN_STATE_ABORTED}
