@@ -69,7 +69,7 @@ async def pay(front_door: FrontDoor, stack: Mapping[str, str], economy: Economy)
     """Everybody asks, confirms and is paid, but one who gets the money back. A second run finds it done."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as http:
         payer = _Payer(front_door, http, stack["provider"].removesuffix("/v1") + "/control", economy)
-        async with patience(_WAIT_S, "a payout is where it should be"):
+        async with patience(_WAIT_S, "everybody is paid"):
             # The one that is refused goes alone, so that nobody else meets with it.
             for plans in ([plan for plan in PLANS if plan.refused], [plan for plan in PLANS if not plan.refused]):
                 await payer.carry_out(plans)
