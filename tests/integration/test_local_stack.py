@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -75,7 +76,7 @@ def test_the_quick_start_works_line_by_line(stack: Stack) -> None:
     ended = subprocess.run(
         ["/bin/sh", "-eu"],
         input=lines.replace("make audit", ".venv/bin/python -m deploy.local.audit").replace(
-            ".venv/bin/python", sys.executable
+            ".venv/bin/python", shlex.quote(sys.executable)
         ),
         cwd=PROJECT,
         env=stack.environment,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from playwright.async_api import expect
 from services.score.rules import proof
 from tests.support import earning
 from tests.support.browsers import Tab
-from tests.support.callers import Caller, advance
+from tests.support.callers import Caller, advance, now
 from tests.support.earning import DOLLAR
 from tests.support.eventually import eventually
 from tests.support.payout import EVM_COIN, signed
@@ -103,8 +104,11 @@ async def be_told_why_not(tab: Tab, run: str) -> None:
     await expect(tab.card("In that run")).to_contain_text("You had no wallet then")
 
 
-async def statement(tab: Tab) -> str:
-    """The CSV that the page saves."""
+async def statement(tab: Tab, stack: Stack, account: str) -> str:
+    """The CSV that the page saves, once the days of the charges are closed."""
+    who, today = Caller(stack, account), now(stack)
+    days = {"from_day": f"{today - timedelta(days=29):%F}", "to_day": f"{today:%F}"}
+    await eventually(lambda: MODEL in who.get("/creator/statement.csv", **days).text, within=60, every=0.5)
     await tab.go("Earnings")
     return await saved(tab, "Download as CSV")
 

@@ -165,7 +165,7 @@ async def test_from_a_code_to_what_was_paid_out(gateway: str, running: Stack, br
         await journeys.ask(zoe, key, "60")
         await journeys.approve(operator)
         await journeys.arrive(zoe, running, "zoe")
-        assert f'"{journeys.MODEL}"' in await journeys.statement(zoe)
+        assert f'"{journeys.MODEL}"' in await journeys.statement(zoe, running, "zoe")
         await expect(zoe.card("Day by day").locator("tbody")).to_contain_text(journeys.MODEL)
         await journeys.be_told_why_not(ben, await journeys.prove(zoe, running, "zoe"))
         await zoe.go("Home")
