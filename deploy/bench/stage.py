@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy.bench.charges import CREATORS, REFERRED_EACH, payer
 from deploy.local import database, postgres, servers, services
-from deploy.local.ports import LOOPBACK, free_port, free_ports
+from deploy.local.ports import LOOPBACK, free_port, free_ports, replica_name
 from deploy.local.postgres import Cluster
 from deploy.local.processes import Process, Spec, environment
 from deploy.local.services import Surroundings
@@ -114,9 +115,27 @@ class Stage:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    def start_replica(self, number: int) -> str:
+        """Start another distribution on the same database, on free ports; where it answers."""
+        spec, probes, address = services.service("distribution", self.around), free_port(), f"{LOOPBACK}:{free_port()}"
+        own = {
+            "GRPC_LISTEN": address,
+            "PROBES_LISTEN": f"{LOOPBACK}:{probes}",
+            "METRICS_LISTEN": f"{LOOPBACK}:{free_port()}",
+        }
+        env, name = {**spec.env, **own}, replica_name("distribution", number)
+        self._start(replace(spec, name=name, env=env, ready=lambda: services.is_serving(probes)))
+        return address
+
+    def stop_replica(self, number: int) -> None:
+        self.stop(replica_name("distribution", number))
+
     def call(self, kind: str, **options: object) -> dict[str, float]:
         """Let a process of its own call for a while, as `deploy.bench.calls` is told; rate is of charges a second."""
-        address = self.echo_address if kind.startswith("echo") else self.address
+        return self.call_at(self.echo_address if kind.startswith("echo") else self.address, kind, **options)
+
+    def call_at(self, address: str, kind: str, **options: object) -> dict[str, float]:
+        """The same to another address."""
         given = {"ahead": self.clock.offset.total_seconds(), "payers": self._payers} | options
         return self.run("calls", kind, address, *(f"--{name}={value}" for name, value in given.items()))
 

@@ -26,7 +26,7 @@ def bench(report: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_row_is_measured_and_every_charge_counted_is_in_the_journal(tmp_path: Path) -> None:
     report = tmp_path / "benchmarks.md"
-    done = bench(report, ROWS="doors,ingestion,baselines,scale,settlement")
+    done = bench(report, ROWS="doors,ingestion,baselines,replicas,scale,settlement")
     assert done.returncode == 0, done.stderr
     rows = [line.strip("| ").split(" | ") for line in report.read_text().splitlines() if line.startswith("| ")]
     measured = {row[0]: row[1] for row in rows}
@@ -35,6 +35,7 @@ def test_every_row_is_measured_and_every_charge_counted_is_in_the_journal(tmp_pa
         "Finalize",
         "FinalizeBatch of 100",
         "Kafka ingestion",
+        "Finalize, 4 processes",
         "settle a million due earnings",
     ):
         assert float(re.sub(r"[^\d.]", "", measured[name])) > 0, name
