@@ -14,11 +14,11 @@ KINDS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 }
 """Row key → the kind of call, and how it is made."""
 _ROWS: Mapping[str, tuple[str, float | None, float | None]] = {
-    "unary": ("Finalize", 0.65, 0.6),
+    "unary": ("Finalize", 0.65, 0.45),
     "stream": ("FinalizeStream, a charge in a message, an answer in another", None, 0.9),
     "stream-one": ("FinalizeStream, a charge in a message, answers together", None, None),
     "stream-many": ("FinalizeStream, 32 charges in a message", 1.7, 1.5),
-    "batch": ("FinalizeBatch of 100", 3.5, 3.0),
+    "batch": ("FinalizeBatch of 100", 3.5, 2.7),
 }
 P99_MS_MAX = 50
 
