@@ -82,6 +82,7 @@ def move(way: Road, state: str, chosen: random.Random) -> None:
 async def finish(way: Road, made: list[Payout]) -> None:
     """The provider comes to its senses; everything ends."""
     way.running.provider.faults.waiting.clear()
+    way.running.provider.merchant.coin("usdttrc20").amount = Decimal(10**6)
     for row in way.running.rows:
         row.frozen, row.ending = False, "FINISHED"
         if row.status == "FAILED":
