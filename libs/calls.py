@@ -18,6 +18,8 @@ REQUEST_ID_KEY: Final = "x-request-id"
 
 # Every method may be sent twice: that is what request ids and natural keys are for. So UNAVAILABLE is always retried,
 # at most three times, and less while most calls fail (throttling), so that a struggling service is not buried.
+# CANCELLED by the other side is what calls get that reach a gRPC server in the moment it stops; a caller's own
+# cancellation is never retried.
 SERVICE_CONFIG: Final = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
@@ -29,7 +31,7 @@ SERVICE_CONFIG: Final = json.dumps(
                     "initialBackoff": "0.05s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
                 },
             }
         ],

@@ -67,7 +67,7 @@ class Platform:
 
     Every call may be repeated as it is: the platform does it once. Every call raises `Refused` when it is refused
     (`code`, `reason`, `data`), also where nobody answered in time or at all (`DEADLINE_EXCEEDED`, `UNAVAILABLE`).
-    UNAVAILABLE is retried three times within the deadline before that.
+    UNAVAILABLE, and CANCELLED by the other side, is retried three times within the deadline before that.
     """
 
     def __init__(

@@ -3,8 +3,9 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from tests.support.distribution import charge, request
 from tests.support.stacks import Stack
 
 Eventually = Callable[..., Awaitable[Any]]
-CHARGES, PAYERS = 400, 8
-MARK = 150
+PAYERS = 8
+BEFORE, AFTER = 150, 50
 COUNT = "SELECT count(*)::int FROM distribution.distributions"
 APPLIED = """
     SELECT sum(head.position - coalesce(inbox.position, 0))::int
@@ -40,25 +41,26 @@ async def test_what_a_backup_holds_fits_together_and_the_rest_can_be_sent_again(
     stack: Stack, tmp_path: Path, eventually: Eventually
 ) -> None:
     now = datetime.now(UTC)  # noqa: TID251 - charges of today
-    charges = [request(charge(f"c{number}", f"payer{number % PAYERS}", finalized_at=now)) for number in range(CHARGES)]
     await register(stack, now)
     file = tmp_path / "backup.dump"
-    saving = await send(stack, charges, lambda sent: backup(stack, file) if sent == MARK else None)
-    assert saving is not None
-    assert await asyncio.to_thread(saving.wait, 60) == 0
-    await eventually(lambda: value(stack, COUNT, equals=CHARGES), within=20)
+    await send(stack, now, islice(count(), BEFORE))
+    saving = backup(stack, file)
+    meanwhile = await send(stack, now, takewhile(lambda _: saving.poll() is None, count(BEFORE)))
+    assert saving.wait() == 0
+    sent = await send(stack, now, range(meanwhile, meanwhile + AFTER))
+    assert await fetch(stack, COUNT) == sent
     before = await balances(stack)
     await asyncio.to_thread(stack.down)
 
     restored = await asyncio.to_thread(subprocess.run, arguments("restore", file), cwd=PROJECT, env=stack.environment)
     assert restored.returncode == 0
     stack.start()
-    assert MARK <= (kept := await fetch(stack, COUNT)) < CHARGES, kept
+    assert BEFORE <= await fetch(stack, COUNT) <= meanwhile
     assert await fetch(stack, PHANTOMS) == 0
     await is_audited(stack)
 
-    await send(stack, charges, lambda _: None)
-    await eventually(lambda: value(stack, COUNT, equals=CHARGES), within=20)
+    await send(stack, now, range(sent))
+    assert await fetch(stack, COUNT) == sent
     await eventually(lambda: value(stack, APPLIED, equals=0), within=30)
     assert await balances(stack) == before
     assert await fetch(stack, PHANTOMS) == 0
@@ -77,15 +79,14 @@ async def register(stack: Stack, now: datetime) -> None:
             )
 
 
-async def send(stack: Stack, charges: list[Any], between: Callable[[int], Any]) -> Any:
-    """Finalizes every charge, one after the other; what `between` gave first."""
-    given = None
+async def send(stack: Stack, now: datetime, numbers: Iterable[int]) -> int:
+    """Finalizes the charges of these numbers, one after the other; returns the number of the next."""
+    number = -1
     async with rpc.channel(stack.line["distribution"], caller="anonymous") as channel:
         distribution = distribution_pb2_grpc.DistributionServiceStub(channel)
-        for sent, each in enumerate(charges):
-            given = given or between(sent)
-            await distribution.Finalize(each)
-    return given
+        for number in numbers:
+            await distribution.Finalize(request(charge(f"c{number}", f"payer{number % PAYERS}", finalized_at=now)))
+    return number + 1
 
 
 def backup(stack: Stack, file: Path) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ import pytest
 
 from libs import rpc
 from libs.clock import ManualClock
+from libs.jobs import Jobs
 from libs.postgres import Postgres
 from protos.leaderboard.v1 import leaderboard_pb2 as pb
 from protos.leaderboard.v1 import leaderboard_pb2_grpc
@@ -20,6 +21,7 @@ from services.leaderboard import servicer
 from services.leaderboard.addresses import ShortAddresses
 from services.leaderboard.board import Board
 from services.leaderboard.commands import breakdowns
+from services.leaderboard.jobs import all_jobs
 from services.leaderboard.store import progress
 from tests.conftest import Database
 from tests.support.distribution import referral_running
@@ -139,6 +141,21 @@ async def test_a_day_is_published_on_the_next_and_not_before_all_of_it_is_applie
     await creator.publish(at(1, 1))
     assert await creator.breakdown() == {"a": (6, 60)}
     assert await creator.lines() == [(name_of(0), "a", 6, 60)]
+
+
+async def test_a_day_is_published_when_all_of_it_is_applied_however_long_it_is_over(creator: Creator) -> None:
+    """The clock has jumped over weeks: the job looks at once, before anybody knows how far the events are."""
+    clock = ManualClock(at(15))
+    jobs = Jobs(creator.postgres, clock, all_jobs(creator.postgres, HOUR), 1.0)
+    await creator.paid(range(6))
+    async with creator.postgres.connection() as session:
+        await jobs.run_due(session)
+        assert await creator.breakdown() == {}
+        async with creator.postgres.transaction() as connection:
+            await progress.mark_caught_up(connection, clock.now())
+        clock.advance(timedelta(seconds=10))
+        await jobs.run_due(session)
+    assert await creator.breakdown() == {"a": (6, 60)}
 
 
 async def test_who_brought_what_is_forgotten_when_the_day_is_published(creator: Creator) -> None:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from libs import rpc, telemetry
 from libs.calls import REQUEST_ID_KEY
 from libs.refusals import Code, FailedPrecondition, InvalidArgument
-from protos.events.v1 import events_pb2
+from protos.events.v1 import events_pb2, events_pb2_grpc
 from tests.support.meshes import Answer, served, stub
 
 Request = events_pb2.ListHeadsRequest
@@ -296,6 +296,45 @@ async def test_an_unavailable_answer_is_asked_for_again() -> None:
     async with answered(answer) as log:
         await log.ListHeads(Request())
     assert len(tries) == 3
+
+
+async def test_calls_that_reach_a_server_as_it_stops_are_answered_by_another() -> None:
+    """It cuts what it has not begun, with CANCELLED; some of a crowd always meet that moment."""
+    crowd, rounds = 100, 20
+    async with served(nothing) as leaving, served(nothing) as staying:
+        address = f"ipv4:127.0.0.1:{leaving.port},127.0.0.1:{staying.port}"
+        async with rpc.channel(address, caller="tester") as channel:
+            log: Any = events_pb2_grpc.EventLogServiceStub(channel)
+
+            async def caller() -> None:
+                for _ in range(rounds):
+                    await log.ListHeads(Request())
+
+            await asyncio.gather(*(log.ListHeads(Request()) for _ in range(crowd)))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(crowd):
+                    group.create_task(caller())
+                await log.ListHeads(Request())
+                await leaving.drain()
+
+
+async def test_a_call_that_its_own_caller_gave_up_is_not_made_again() -> None:
+    tries: list[str] = []
+    begun = asyncio.Event()
+
+    async def answer(_request: Request, _context: Any) -> None:
+        tries.append("once")
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with answered(answer) as log:
+        call = log.ListHeads(Request())
+        waiting = asyncio.ensure_future(call)
+        await begun.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert len(tries) == 1
 
 
 async def test_a_refusal_is_not_asked_for_again() -> None:

@@ -17,8 +17,11 @@ async def publish(postgres: Postgres, grace: timedelta) -> None:
     """Publishes every day that was over, so long ago, when everything was last known to be applied."""
     async with postgres.connection() as connection:
         caught_up_at = await progress.caught_up_at(connection)
+        through = await breakdowns.published_through(connection)
     closed = last_closed(caught_up_at, grace)
-    while closed is not None and await _publish_next(postgres, closed):
+    if closed is None or (through is not None and through >= closed):
+        return
+    while await _publish_next(postgres, closed):
         metrics.PUBLISHED_DAYS.inc()
 
 

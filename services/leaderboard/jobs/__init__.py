@@ -18,4 +18,5 @@ def all_jobs(postgres: Postgres, grace: timedelta) -> Sequence[Job]:
     async def publish_breakdowns(_now: datetime) -> None:
         await breakdowns.publish(postgres, grace)
 
-    return [Job("publish_breakdowns", timedelta(minutes=10), publish_breakdowns)]
+    # Often: a day may be over long before it is known that everything of it is applied, and no clock tells when.
+    return [Job("publish_breakdowns", timedelta(seconds=10), publish_breakdowns, sweeps=True)]
