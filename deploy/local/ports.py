@@ -17,8 +17,13 @@ REPLICA_OFFSET = 50
 REPLICAS_MAX = 2
 SPAN = 100
 LOWEST, HIGHEST = 1024, 65_535 - SPAN
-# Below the range that kernels hand out for outgoing connections, so that nothing takes a port between choice and use.
+# Below the range that kernels hand out for outgoing connections, so that nothing takes a port between choice and use,
+# nor between the end of a server and its next start.
+FREE_PORTS = range(10_000, 20_000)
 FREE_BASES = range(20_000, 32_000, SPAN)
+# Whoever seeds chance for its own ends, as property tests do, would have two processes choose the same.
+_CHANCE = random.SystemRandom()
+_reserved: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -155,15 +160,28 @@ def _holder(port: int) -> str:
 
 def free_port() -> int:
     """A port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    for _ in FREE_PORTS:
+        if is_free(port := _CHANCE.choice(FREE_PORTS)):
+            return port
+    raise Trouble("No free port is left on this machine: stop what holds them.")
 
 
 def free_ports(replicas: int = 1) -> Ports:
-    """A base whose whole span is free."""
-    for base in random.sample(FREE_BASES, len(FREE_BASES)):
+    """A base whose whole span is free, and this process's from now on: nobody else who asks here is given it."""
+    for base in _CHANCE.sample(FREE_BASES, len(FREE_BASES)):
         ports = Ports(base, replicas)
-        if all(map(is_free, ports.named().values())):
+        if _reserve(base) and all(map(is_free, ports.named().values())):
             return ports
     raise Trouble("No free range of ports is left on this machine: stop what holds them.")
+
+
+def _reserve(base: int) -> bool:
+    """Holds the base itself, which no server uses; False where somebody holds it."""
+    holder = socket.socket()
+    try:
+        holder.bind((LOOPBACK, base))
+    except OSError:
+        holder.close()
+        return False
+    _reserved.append(holder)
+    return True

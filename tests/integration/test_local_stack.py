@@ -212,3 +212,18 @@ def test_the_ports_never_overlap() -> None:
     numbers = list(Ports(8000).named().values())
     assert len(numbers) == len(set(numbers))
     assert {8001, 8021, 8041, 8080, 8046, 8032, 8033, 8034, 8035} <= set(numbers)
+
+
+def test_who_asks_for_ports_at_the_same_time_is_given_others() -> None:
+    """Nothing listens on a stack's ports until it starts, seconds after they were chosen."""
+    asking = "from deploy.local.ports import free_ports; print(*(free_ports().base for _ in range(20))); input()"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", asking], cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    given = [each.stdout.readline().split() for each in both if each.stdout]
+    for each in both:
+        each.communicate("\n")
+    assert len({base for bases in given for base in bases}) == 40
