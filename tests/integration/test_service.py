@@ -18,6 +18,7 @@ from aiohttp import ClientSession
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from deploy.local.ports import free_port
 from libs import rpc
 from protos.distribution.v1 import distribution_pb2, distribution_pb2_grpc
 from protos.events.v1 import events_pb2, events_pb2_grpc
@@ -27,12 +28,6 @@ from tests.support.eventually import eventually
 PROJECT = Path(__file__).parents[2]
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Running:
@@ -91,9 +86,9 @@ def environment(empty_database: str, tmp_path: Path) -> dict[str, str]:
         "ENVIRONMENT": "test",
         "TEST_MODE": "1",
         "POSTGRES_DSN": empty_database,
-        "KAFKA_BOOTSTRAP": f"127.0.0.1:{unused_port()}",  # nobody there
+        "KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}",  # nobody there
         "KAFKA_IDEMPOTENT": "0",
-        "METRICS_LISTEN": f"127.0.0.1:{unused_port()}",
+        "METRICS_LISTEN": f"127.0.0.1:{free_port()}",
         "DRAIN_WAIT_SECONDS": "0.3",
         "SAMPLE_MIGRATIONS": str(tmp_path / "migrations"),
     }
@@ -131,15 +126,20 @@ async def test_it_answers_while_kafka_is_down_and_still_gives_events_their_place
         assert await health(probes) == await health(probes, "live") == await health(main) == SERVING
 
 
-async def test_a_call_under_way_is_answered_before_the_process_ends(environment: dict[str, str]) -> None:
+async def test_a_call_under_way_is_answered_before_the_process_ends(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go on"
     async with started(environment) as service, doors(await service.line("ready")) as (main, probes):
         stub = distribution_pb2_grpc.DistributionServiceStub(main)
-        call = asyncio.ensure_future(stub.Finalize(distribution_pb2.FinalizeRequest(revenue_micro=1_500_000)))
+        request = distribution_pb2.FinalizeRequest(inference_charge_id=str(go_on))
+        call = asyncio.ensure_future(stub.Finalize(request, timeout=10))
         await service.line("answering")
         service.process.send_signal(signal.SIGTERM)
         await service.line("draining")
         assert await health(probes) == NOT_SERVING
         assert await health(probes, "live") == SERVING
+        go_on.touch()
         assert (await call).rule_version == 7
         code, said = await service.end()
     assert (code, said) == (0, "")
@@ -172,7 +172,7 @@ async def test_a_crashed_part_ends_the_process_and_says_which(environment: dict[
 
 
 async def test_it_waits_for_postgres_and_ends_when_told_while_waiting(environment: dict[str, str]) -> None:
-    nowhere = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
     async with started(environment | {"POSTGRES_DSN": nowhere}) as service:
         await service.line("waiting for PostgreSQL")
         service.process.send_signal(signal.SIGTERM)
@@ -180,7 +180,7 @@ async def test_it_waits_for_postgres_and_ends_when_told_while_waiting(environmen
 
 
 async def test_it_does_not_wait_for_postgres_for_ever(environment: dict[str, str]) -> None:
-    nowhere = f"postgresql://nobody@127.0.0.1:{unused_port()}/none"
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
     async with started(environment | {"POSTGRES_DSN": nowhere, "START_WAIT_SECONDS": "0.5"}) as service:
         assert await service.end() == (1, "PostgreSQL did not answer within 0.5 s: ConnectionRefusedError.\n")
 

@@ -18,7 +18,7 @@ class ModelUnknown(NotFound):
 
 
 class Sample(distribution_pb2_grpc.DistributionServiceServicer):
-    """Answers after as many seconds as `revenue_micro` says; the model may tell it to fail."""
+    """Answers at once, or when the file is there that the charge is named for; the model may tell it to fail."""
 
     async def Finalize(  # noqa: N802 - the protocol's name
         self, request: distribution_pb2.FinalizeRequest, context: Any
@@ -26,7 +26,8 @@ class Sample(distribution_pb2_grpc.DistributionServiceServicer):
         if request.model == "none":
             raise ModelUnknown(model=request.model)
         print("answering", flush=True)  # noqa: T201 - tells the test
-        await asyncio.sleep(request.revenue_micro / 1e6)
+        while request.inference_charge_id and not Path(request.inference_charge_id).exists():  # noqa: ASYNC110, ASYNC240
+            await asyncio.sleep(0.02)
         return distribution_pb2.FinalizeResponse(rule_version=7)
 
 
