@@ -127,14 +127,14 @@ async def bring_scores(score: str, economy: Economy, taken_at: datetime) -> None
 
 async def rewarded(score: str, economy: Economy, began_at: datetime) -> list[Rewards]:
     """The runs of the weeks since the first charge, once each is over; those without money gave nothing."""
-    first_week = week_of(began_at.date()).name
+    weeks = {week_of(at.date()).name for at in (began_at, began_at + economy.duration)}
     async with grpc.aio.insecure_channel(score) as channel:
         admin, stub = ScoreAdminServiceStub(channel), ScoreServiceStub(channel)
         async with patience(_WAIT_S, "the score run is over"):
             while True:
                 runs = list((await admin.ListRuns(admin_pb2.ListRunsRequest(page_size=100), timeout=10)).runs)
                 ended = {events_pb2.RUN_STATE_COMMITTED, events_pb2.RUN_STATE_ABORTED}
-                if any(run.period == first_week for run in runs) and all(run.state in ended for run in runs):
+                if weeks <= {run.period for run in runs} and all(run.state in ended for run in runs):
                     break
                 await asyncio.sleep(0.2)
         committed = [run for run in runs if run.state == events_pb2.RUN_STATE_COMMITTED]
