@@ -95,7 +95,7 @@ class Gateway:
     def _limiter(self) -> Limiter:
         settings = self._settings
         try:
-            redis = open_redis(settings.redis_url)
+            redis = open_redis(settings.redis_url, settings.redis_seconds)
         except ValueError:
             raise Misconfigured("REDIS_URL is not an address of a Redis.") from None
         self._closing.push_async_callback(redis.aclose)
@@ -108,7 +108,7 @@ class Gateway:
                 Quota("register-address", "address", settings.register_calls_per_minute_and_address),
             ),
         }
-        return Limiter(redis, quotas, closed=CLOSED)
+        return Limiter(redis, quotas, closed=CLOSED, wait_seconds=settings.redis_seconds)
 
     def _test_mode(self) -> TestMode:
         try:

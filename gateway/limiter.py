@@ -77,12 +77,20 @@ class Standing:
 class Limiter:
     """Counts calls."""
 
-    def __init__(self, redis: Redis, quotas: Mapping[Limited, Sequence[Quota]], *, closed: frozenset[Limited]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        quotas: Mapping[Limited, Sequence[Quota]],
+        *,
+        closed: frozenset[Limited],
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         """`closed` are the kinds of calls that are refused while they cannot be counted."""
         self._redis = redis
         self._script = redis.register_script(_SCRIPT)
         self._quotas = quotas
         self._closed = closed
+        self._wait_seconds = wait_seconds
         self._rests_until = float("-inf")
 
     async def admit(self, limited: Limited, *, account: str, address: str) -> dict[str, str]:
@@ -112,7 +120,7 @@ class Limiter:
     async def _count(self, quotas: Sequence[Quota], who: Mapping[str, str]) -> tuple[list[Standing], bool]:
         keys = [_key(quota, who[quota.per]) for quota in quotas]
         arguments = [number for quota in quotas for number in (quota.calls, quota.seconds * 1000)]
-        async with asyncio.timeout(2 * WAIT_SECONDS):
+        async with asyncio.timeout(2 * self._wait_seconds):
             *numbers, full = await self._script(keys=keys, args=arguments)
         standings = [
             Standing(quota, max(quota.calls - used - (not full), 0), max(ceil(reset_ms / 1000), 1))
@@ -128,14 +136,14 @@ class Limiter:
             return False
 
 
-def open_redis(url: str) -> Redis:
+def open_redis(url: str, wait_seconds: float = WAIT_SECONDS) -> Redis:
     """A bounded pool that waits briefly and retries once: a connection may have died since it was last used."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
-        timeout=WAIT_SECONDS,
-        socket_timeout=WAIT_SECONDS,
-        socket_connect_timeout=WAIT_SECONDS,
+        timeout=wait_seconds,
+        socket_timeout=wait_seconds,
+        socket_connect_timeout=wait_seconds,
         retry=Retry(NoBackoff(), 1),
     )
     return Redis.from_pool(pool)

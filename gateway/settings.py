@@ -7,6 +7,7 @@ from typing import Self
 import environ
 
 from gateway.client import Network
+from gateway.limiter import WAIT_SECONDS
 from libs.settings import Deployment, Misconfigured, Secret, address, seconds, whole
 
 MIN_SECRET_BYTES = 32
@@ -42,6 +43,7 @@ class Settings(Deployment):
     account_calls_per_minute: int = environ.var("300", converter=whole(1, 10_000))
     register_calls_per_minute: int = environ.var("10", converter=whole(1, 10_000))
     register_calls_per_minute_and_address: int = environ.var("60", converter=whole(1, 10_000))
+    redis_seconds: float = environ.var(str(WAIT_SECONDS), converter=seconds(0.05, 10), help="What a count may take.")
     trusted_proxies: tuple[Network, ...] = environ.var("", converter=_networks, help="Whose X-Forwarded-For counts.")
     cors_origins: frozenset[str] = environ.var("", converter=_origins)
     body_bytes_max: int = environ.var("65536", converter=whole(1024, 10_000_000))

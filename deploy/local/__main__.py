@@ -20,7 +20,7 @@ from deploy.local.state import PROJECT, State, born, open_state
 from deploy.local.supervisor import Supervisor, rotate
 from deploy.local.trouble import Trouble
 
-START_SECONDS = 180
+START_SECONDS = 300
 STOP_SECONDS = 60
 POLL_SECONDS = 0.05
 

@@ -49,7 +49,7 @@ def tansu(directory: Path, port: int) -> Spec:
     return Spec("kafka", (str(_tansu_program(directory)), *arguments), directory, lambda: answers(port), env=quiet)
 
 
-def start_anywhere(make: Callable[[int], Spec], log: Path, within_seconds: float = 30) -> tuple[Process, int]:
+def start_anywhere(make: Callable[[int], Spec], log: Path, within_seconds: float = 90) -> tuple[Process, int]:
     """Starts what `make(port)` describes on a free port; tries another when somebody is quicker."""
     for attempt in range(ATTEMPTS):
         port = free_port()

@@ -53,6 +53,9 @@ class Surroundings:
             "RUN_BEGIN_SECONDS": "1",
             "RUN_POLL_SECONDS": "0.2",
             "HEADS_POLL_SECONDS": "2",
+            # All are on one machine: who is slow there is not gone.
+            "REDIS_SECONDS": "2",
+            "REQUEST_SECONDS": "10",
             **dict.fromkeys(("TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"), ""),
             **{variable: self.secrets[name] for name, variable in VARIABLE_OF.items()},
         }

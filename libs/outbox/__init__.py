@@ -5,13 +5,23 @@ gapless position within its (topic, partition), and publishes in that order. `ev
 on the broker asks for it with ListEvents.
 """
 
-from libs.outbox.entry import OUTBOX_ROWS, Entry, append, append_many, append_to, outbox_columns
+from libs.outbox.entry import (
+    OUTBOX_ROWS,
+    TELLING_WRITTEN,
+    Entry,
+    append,
+    append_many,
+    append_to,
+    outbox_columns,
+    telling,
+)
 from libs.outbox.log import list_events
 from libs.outbox.relay import Moved, Publisher, Record, Relay, move
 from libs.outbox.topic import Topic, partition_of, topic_of, topics_of
 
 __all__ = [
     "OUTBOX_ROWS",
+    "TELLING_WRITTEN",
     "Entry",
     "Moved",
     "Publisher",
@@ -25,6 +35,7 @@ __all__ = [
     "move",
     "outbox_columns",
     "partition_of",
+    "telling",
     "topic_of",
     "topics_of",
 ]

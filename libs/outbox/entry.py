@@ -51,19 +51,26 @@ async def append_to(connection: Connection, topic: Topic, message: Message, *, k
 async def _insert(connection: Connection, columns: Columns, occurred_at: datetime) -> None:
     if columns[0]:
         await connection.execute(
-            f"INSERT INTO outbox (event_id, topic, partition, key, payload, occurred_at, traceparent) {OUTBOX_ROWS}",
-            *columns,
-            occurred_at,
-            current_traceparent(),
+            f"INSERT INTO outbox ({_COLUMNS}) {OUTBOX_ROWS}", *columns, occurred_at, current_traceparent()
         )
 
 
+_COLUMNS = "event_id, topic, partition, key, payload, occurred_at, traceparent"
 OUTBOX_ROWS = """
     SELECT event_id, topic, partition, key, payload, $6::timestamptz, $7::text
     FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::bytea[])
         WITH ORDINALITY AS rows (event_id, topic, partition, key, payload, place)
     ORDER BY place
 """
+TELLING_WRITTEN = f"""
+    INSERT INTO outbox ({_COLUMNS}) SELECT told.* FROM ({OUTBOX_ROWS}) AS told WHERE EXISTS (SELECT FROM written)
+"""  # noqa: S608 - constants
+"""Part of a statement that changes something as `written`, and tells of it where it did; see `telling`."""
+
+
+def telling(message: Message, *, key: str, occurred_at: datetime) -> tuple[object, ...]:
+    """The first seven parameters of a statement with TELLING_WRITTEN."""
+    return *outbox_columns([Entry(message, key)]), occurred_at, current_traceparent()
 
 
 def outbox_columns(entries: Iterable[Entry | tuple[Message, str, int | None]]) -> Columns:

@@ -1,6 +1,6 @@
 """What referral knows of accounts: surrogates, from the own copy where there is one, and standings, always fresh."""
 
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from libs.postgres import Postgres
@@ -47,12 +47,24 @@ class Accounts:
         answer = await self._referral.ResolveAccounts(request, timeout=_TIMEOUT_S)
         if not answer.accounts:
             raise PayoutAccountUnreachable
-        account_ref = UUID(answer.accounts[0].account_ref)
+        return await self.keep(account_id, UUID(answer.accounts[0].account_ref))
+
+    async def look_up(self, account_id: str) -> "Asking":
+        """Ask referral who an account is, where it knows, and what its standing is now."""
+        request = referral_pb2.GetStandingRequest(account_id=account_id)
+        answer = await self._referral.GetStanding(request, timeout=_TIMEOUT_S)
+        account_ref = UUID(answer.account_ref) if answer.account_ref else None
+        return Asking(account_ref, suspended=is_barred(answer.standing))
+
+    async def keep(self, account_id: str, account_ref: UUID) -> UUID:
+        """Keep a surrogate that referral told, and return it."""
         async with self._postgres.connection() as connection:
             await accounts.keep(connection, account_id, account_ref)
         return account_ref
 
-    async def is_suspended(self, account_id: str) -> bool:
-        """Whether referral says now that the account is paid nothing."""
-        request = referral_pb2.GetStandingRequest(account_id=account_id)
-        return is_barred((await self._referral.GetStanding(request, timeout=_TIMEOUT_S)).standing)
+
+class Asking(NamedTuple):
+    """Who asks; `account_ref` None where referral has no surrogate yet. Suspended: it is paid nothing."""
+
+    account_ref: UUID | None
+    suspended: bool

@@ -12,6 +12,10 @@ from deploy.bench.figure import Figure, at_least, below
 from deploy.local.state import PROJECT
 
 
+# Dozens of processes start one after the other: a minute here is many on a slower machine.
+pytestmark = pytest.mark.timeout(900)
+
+
 def bench(report: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "deploy.bench"],
@@ -19,7 +23,7 @@ def bench(report: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"SIZE": "smallest", "BENCH_REPORT": str(report), "GUARD": ""} | environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=840,
         check=False,
     )
 

@@ -206,14 +206,14 @@ async def test_whoever_holds_the_charge_is_waited_for(mesh: Campaigns) -> None:
             """
         )
         finalizing = asyncio.ensure_future(ledger.try_finalize(charge("c")))
-        await eventually(lambda: _waiting(mesh), within=5)
+        await eventually(lambda: _waiting(mesh))
         assert not finalizing.done()
     assert await finalizing == "ORGANIC"
     async with ledger.postgres.transaction() as connection:
         # A charge that is written and not committed.
         await connection.execute("SELECT pg_advisory_xact_lock_shared(charge_lock('d'))")
         spending = asyncio.ensure_future(refusal(mesh.spend("d", "payer", 5)))
-        await eventually(lambda: _waiting(mesh), within=5)
+        await eventually(lambda: _waiting(mesh))
         assert not spending.done()
     assert await spending == ""
 

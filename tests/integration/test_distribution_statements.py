@@ -333,7 +333,7 @@ async def test_an_hour_is_not_summed_up_while_an_entry_of_it_is_on_its_way(books
         await post(late, TransferKind.RESERVE_TOP_UP, "late", {OPERATING: -5, PAYOUT_RESERVE: 5}, now=books.clock.now())
         books.clock.advance(2 * HOUR)
         closer = asyncio.ensure_future(closing.close_hours(books.postgres, books.clock.now()))
-        await eventually(lambda: books.value("SELECT fenced_at IS NOT NULL FROM closed_hours"), within=5)
+        await eventually(lambda: books.value("SELECT fenced_at IS NOT NULL FROM closed_hours"))
         assert not await books.value("SELECT count(*) FROM balance_snapshots")
         await under_way.commit()
     finally:

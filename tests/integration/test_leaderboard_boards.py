@@ -17,6 +17,7 @@ from deploy.local.processes import Process
 from libs.postgres import Postgres
 from services.leaderboard import metrics
 from services.leaderboard.board import Board
+from services.leaderboard.board import cache as board_cache
 from services.leaderboard.board import reads as board_reads
 from services.leaderboard.board.cache import Cache, LeaseLost, Seen
 from services.leaderboard.model import Place, Timeframe, Window
@@ -68,6 +69,13 @@ def fallbacks() -> float:
 async def stored(postgres: Postgres, window: Window) -> list[Place]:
     async with postgres.connection() as connection:
         return [ranked.place for ranked in await places.page(connection, window, None, 10_000)]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is slow on a slow machine is not away, nor is who refreshes a board."""
+    monkeypatch.setattr(board_cache, "_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(board_reads, "_PATIENCE_S", 10.0)
 
 
 @pytest.fixture
@@ -336,8 +344,12 @@ async def test_without_redis_postgres_answers_the_same_and_with_it_again_redis_d
         await eventually(cached)
 
 
-async def test_a_redis_that_holds_the_connection_and_says_nothing_is_left_alone(dsn: str) -> None:
+async def test_a_redis_that_holds_the_connection_and_says_nothing_is_left_alone(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = 0
+    monkeypatch.setattr(board_cache, "_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(board_reads, "_SHUN_S", 60.0)
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked

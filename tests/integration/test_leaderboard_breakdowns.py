@@ -148,13 +148,13 @@ async def test_a_day_is_published_when_all_of_it_is_applied_however_long_it_is_o
     clock = ManualClock(at(15))
     jobs = Jobs(creator.postgres, clock, all_jobs(creator.postgres, HOUR), 1.0)
     await creator.paid(range(6))
-    async with creator.postgres.connection() as session:
-        await jobs.run_due(session)
-        assert await creator.breakdown() == {}
-        async with creator.postgres.transaction() as connection:
-            await progress.mark_caught_up(connection, clock.now())
-        clock.advance(timedelta(seconds=10))
-        await jobs.run_due(session)
+    session = await creator.postgres.dedicated()
+    await jobs.run_due(session)
+    assert await creator.breakdown() == {}
+    await progress.mark_caught_up(session, clock.now())
+    clock.advance(timedelta(seconds=10))
+    await jobs.run_due(session)
+    await session.close()
     assert await creator.breakdown() == {"a": (6, 60)}
 
 

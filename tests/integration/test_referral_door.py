@@ -211,7 +211,10 @@ async def test_standing_is_good_until_somebody_says_otherwise(referral: Referral
         "INSERT INTO standings SELECT $1, 'suspended', 'FLAGGED_SHARE', 3, $2", await referral.ref("creator"), START
     )
     assert await payout.GetStanding(request) == referral_pb2.GetStandingResponse(
-        standing=events_pb2.STANDING_SUSPENDED, reason="FLAGGED_SHARE", revision=3
+        standing=events_pb2.STANDING_SUSPENDED,
+        reason="FLAGGED_SHARE",
+        revision=3,
+        account_ref=str(await referral.ref("creator")),
     )
 
 

@@ -91,7 +91,8 @@ class Balancer:
     async def post(self, path: str, token: str, body: dict[str, str]) -> dict[str, Any]:
         if time.monotonic() > self._looked_at + self.LOOKS_EVERY_S:
             self._looked_at = time.monotonic()
-            self._ready = [each for each in self._both if await self._is_ready(each)]
+            # Who loses sight of everybody goes on with those it knew, as balancers do.
+            self._ready = [each for each in self._both if await self._is_ready(each)] or self._ready
         self._turn += 1
         url = f"http://127.0.0.1:{self._ready[self._turn % len(self._ready)].port}{path}"
         async with self._http.post(url, json=body, headers={"Authorization": f"Bearer {token}"}) as answer:

@@ -258,7 +258,7 @@ async def test_metrics_and_logs_tell_what_was_refused(environment: dict[str, str
                 metrics = await answer.text()
             return metrics if 'creator_rpc_in_flight_calls{service="referral"} 0.0' in metrics else ""
 
-        metrics: str = await eventually(idle, within=5)
+        metrics: str = await eventually(idle)
     assert (line["service"], line["request_id"], line["reason"], line["caller"]) == (
         "referral",
         "mine",

@@ -15,7 +15,7 @@ from deploy.local.processes import Process, Spec
 
 FIXTURES = frozenset({"shared_broker", "fresh_broker", "stack", "cluster"})
 """Whoever asks for one of these touches a broker."""
-READY_SECONDS = 60
+READY_SECONDS = 120
 
 
 def require() -> str:

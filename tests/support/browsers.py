@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 MISSING: Final = "Chromium is not installed: `apt-get install -y chromium` (Debian), or any Chromium in PATH."
@@ -16,8 +16,8 @@ _SETTLED: Final = """() => {
     return shows === location.hash && !document.querySelector("[aria-busy=true], .bones");
 }"""
 
-SECONDS: Final = 10_000.0
-"""How long anything on a page is waited for, in milliseconds."""
+WAIT_MS: Final = 30_000.0
+"""How long anything on a page is waited for."""
 
 
 @asynccontextmanager
@@ -65,7 +65,9 @@ class Tab:
 @asynccontextmanager
 async def visiting(browser: Browser, base: str, **options: Any) -> AsyncIterator[Tab]:
     context = await browser.new_context(viewport=options.pop("viewport", {"width": 1280, "height": 900}), **options)
-    context.set_default_timeout(SECONDS)
+    context.set_default_timeout(WAIT_MS)
+    # What is expected has a time-out of its own, of five seconds.
+    expect.set_options(timeout=WAIT_MS)
     tab = Tab(context, await context.new_page(), base)
     with _watched(tab):
         yield tab

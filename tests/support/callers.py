@@ -29,7 +29,10 @@ def advance(stack: Stack, seconds: float) -> None:
 
 @dataclass
 class Caller:
-    """Somebody with a token; every request that changes something has a key of its own unless one is given."""
+    """Somebody with a token; every request that changes something has a key of its own unless one is given.
+
+    An account may call 300 times a minute: who asks again and again as somebody leaves the tests' pages their part.
+    """
 
     stack: Stack
     name: str

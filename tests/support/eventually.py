@@ -13,7 +13,7 @@ T = TypeVar("T")
 async def eventually(predicate: Callable[[], Awaitable[T]], within: float = ..., every: float = ...) -> T: ...
 @overload
 async def eventually(predicate: Callable[[], T], within: float = ..., every: float = ...) -> T: ...
-async def eventually(predicate: Callable[[], Any], within: float = 10.0, every: float = 0.02) -> Any:
+async def eventually(predicate: Callable[[], Any], within: float = 30.0, every: float = 0.02) -> Any:
     """Calls `predicate` until it answers something true, and returns that; fails with its last answer or exception."""
     deadline = time.monotonic() + within
     last: object = None

@@ -82,6 +82,7 @@ def environment(clock: Path, redis_url: str, **settings: str) -> dict[str, str]:
         "JWT_HS256_SECRET": SECRET,
         "DRAIN_WAIT_SECONDS": "0",
         "DRAIN_GRACE_SECONDS": "2",
+        "REDIS_SECONDS": "5",
         **settings,
     }
 

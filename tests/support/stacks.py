@@ -91,7 +91,7 @@ class Stack:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=360,
             check=False,
         )
         assert ran.returncode == 0, ran.stderr

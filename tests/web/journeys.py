@@ -86,7 +86,7 @@ async def link(tab: Tab) -> None:
 async def prove(tab: Tab, stack: Stack, account: str) -> str:
     """The week's reward, why it is what it is, and a proof that holds away from here; returns the run."""
     who = Caller(stack, account)
-    reward = (await eventually(lambda: who.see("/score/rewards")["rewards"], within=60, every=0.2))[-1]
+    reward = (await eventually(lambda: who.see("/score/rewards")["rewards"], within=120, every=1))[-1]
     root = who.see(f"/score/runs/{reward['run_id']}/root")["root"]
     await tab.go("Score and wallets")
     await tab.card("Rewards").locator("tbody tr").last.get_by_role("link").click()
@@ -108,7 +108,7 @@ async def statement(tab: Tab, stack: Stack, account: str) -> str:
     """The CSV that the page saves, once the days of the charges are closed."""
     who, today = Caller(stack, account), now(stack)
     days = {"from_day": f"{today - timedelta(days=29):%F}", "to_day": f"{today:%F}"}
-    await eventually(lambda: MODEL in who.get("/creator/statement.csv", **days).text, within=60, every=0.5)
+    await eventually(lambda: MODEL in who.get("/creator/statement.csv", **days).text, within=120, every=1)
     await tab.go("Earnings")
     return await saved(tab, "Download as CSV")
 
@@ -130,7 +130,7 @@ async def earn(stack: Stack, account: str, people: list[str]) -> None:
     earning.back(stack, 1000 * DOLLAR)
     earning.pass_refund_time(stack)
     who = Caller(stack, account)
-    await eventually(lambda: int(who.see("/creator/earnings")["withdrawable_micro"]) > 0, within=180, every=0.5)
+    await eventually(lambda: int(who.see("/creator/earnings")["withdrawable_micro"]) > 0, within=180, every=1)
 
 
 async def ask(tab: Tab, key: Any, dollars: str) -> None:
@@ -174,7 +174,7 @@ async def arrive(tab: Tab, stack: Stack, account: str) -> None:
         advance(stack, HALF_MINUTE)
         return str(who.see("/creator/payouts")["payouts"][0]["stage"]) == "completed"
 
-    await eventually(completed, within=60, every=0.3)
+    await eventually(completed, within=120, every=0.5)
     await tab.page.reload()
     await tab.settled()
     await expect(tab.card("Payout")).to_contain_text(re.compile(r"Transaction\s*[0-9a-f]{64}"))

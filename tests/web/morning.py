@@ -61,7 +61,7 @@ async def compare(tab: Tab, operator: Operator) -> None:
         found = operator.see("/reconciliations")["reconciliations"]
         return found[0]["reconciliation_id"] not in before and found[0]["state"] == "matched"
 
-    await eventually(matched, within=30, every=0.1)
+    await eventually(matched, within=60, every=0.5)
     await tab.page.reload()
     await expect(runs.first).to_contain_text("Matched")
     await expect(tab.card("Open differences")).to_contain_text("No differences")
@@ -79,7 +79,7 @@ async def audit(tab: Tab, operator: Operator) -> None:
         found = operator.see("/audits")["audits"]
         return [each["state"] for each in found if each["operator_id"] == operator.name] == ["passed"]
 
-    await eventually(passed, within=30, every=0.1)
+    await eventually(passed, within=60, every=0.5)
     await tab.page.reload()
     await expect(ours).to_contain_text("Passed")
     await ours.get_by_role("link").click()
@@ -115,7 +115,7 @@ async def erase(tab: Tab, account: str) -> None:
         await again.click()
         return bool(await erasure.locator(".tag", has_text="Done").count())
 
-    await eventually(forgotten, within=30, every=0.2)
+    await eventually(forgotten, within=60, every=0.5)
     await expect(erasure.locator("tbody tr")).to_have_count(5)
     await tab.page.get_by_role("button", name="Look up").click()
     await expect(tab.page.get_by_role("alert").first).to_contain_text("Not there")

@@ -24,7 +24,7 @@ PURCHASE_MINIMUM_MICRO: Final = 5_000_000
 CAP: Final = 20
 """Bonuses of one referrer in 30 days."""
 
-_WAIT_S: Final = 60
+_WAIT_S: Final = 180
 Bonuses = dict[str, Counter[str]]
 """How many bonuses are in which state, by creator."""
 

@@ -19,7 +19,7 @@ from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
 
 OPERATORS: Final = ("operator-01", "operator-02")
 
-_WAIT_S: Final = 60
+_WAIT_S: Final = 180
 _TURN_S: Final = 0.25
 _HALF_MINUTE: Final = 30
 """A code of the second factor is good for one payout, so that there is one in 30 seconds of business time."""

@@ -20,8 +20,8 @@ from protos.distribution.v1 import ledger_pb2
 from protos.distribution.v1.distribution_pb2 import FinalizeResponse
 from protos.distribution.v1.ledger_pb2_grpc import LedgerServiceStub
 
-BOARD_WAIT_S = 60
-SETTLED_WAIT_S = 60
+BOARD_WAIT_S = 180
+SETTLED_WAIT_S = 180
 
 
 @dataclass(frozen=True, slots=True)

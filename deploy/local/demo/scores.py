@@ -28,7 +28,7 @@ EVERY: Final = 40
 """Every fortieth of the real holders is somebody of the demo: of the others nobody has the key."""
 CHAIN_ID: Final = 1
 
-_WAIT_S: Final = 60
+_WAIT_S: Final = 180
 _ASKED: Final[dict[str, str]] = {"operator_id": "operator-01", "reason": "scores of the demo"}
 
 

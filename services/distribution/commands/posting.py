@@ -1,7 +1,7 @@
 """How every command but Finalize moves money: one transfer, its legs, its balances, in the transaction under way."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -59,8 +59,9 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
     return [transfer.transfer_id for transfer in made]
 
 
-async def lock(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     """Locks accounts, in id order, before a decision that rests on their balances; balances by name."""
-    ids = await transfers.account_ids(connection, {name: kind_of(name) for name in names})
-    balances = await transfers.lock(connection, list(ids.values()))
-    return {name: balances[account_id] for name, account_id in ids.items()}
+    if balances := await transfers.lock(connection, names):
+        return balances
+    await transfers.account_ids(connection, {name: kind_of(name) for name in names})
+    return await transfers.lock(connection, names)

@@ -24,13 +24,24 @@ _STATE = "creator_ref::text, frozen, standing_revision, paid_out_micro, reversed
 async def lock_states(connection: Connection, creator_refs: Sequence[str]) -> dict[str, CreatorState]:
     """Locks creators, made where missing, in the order of their surrogates: what comes before any lock on accounts."""
     wanted = sorted(set(creator_refs))
-    await connection.execute(
-        "INSERT INTO creator_states (creator_ref) SELECT unnest($1::uuid[]) ON CONFLICT (creator_ref) DO NOTHING",
-        wanted,
-    )
+    if not (states := await _lock_all(connection, wanted)):
+        await connection.execute(
+            "INSERT INTO creator_states (creator_ref) SELECT unnest($1::uuid[]) ON CONFLICT (creator_ref) DO NOTHING",
+            wanted,
+        )
+        states = await _lock_all(connection, wanted)
+    return states
+
+
+async def _lock_all(connection: Connection, creator_refs: Sequence[str]) -> dict[str, CreatorState]:
+    """None where one is missing: what is made later would be locked out of order."""
     rows = await connection.fetch(
-        f"SELECT {_STATE} FROM creator_states WHERE creator_ref = ANY ($1::uuid[]) ORDER BY creator_ref FOR UPDATE",  # noqa: S608 - constant
-        wanted,
+        f"""
+        SELECT {_STATE} FROM creator_states WHERE creator_ref = ANY ($1::uuid[])
+            AND (SELECT count(*) FROM creator_states WHERE creator_ref = ANY ($1::uuid[])) = cardinality($1::uuid[])
+        ORDER BY creator_ref FOR UPDATE
+        """,  # noqa: S608 - constant
+        creator_refs,
     )
     return {row["creator_ref"]: CreatorState(*row) for row in rows}
 

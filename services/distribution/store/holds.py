@@ -13,6 +13,14 @@ _HOLD = """
     payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at,
     forfeitures
     """
+_NOTED = """
+    noted AS (
+        INSERT INTO payout_hold_states (
+            payout_id, round, state, transfer_id, reason, changed_at, forfeit_transfer_id
+        ) SELECT payout_id, round, state, $1::uuid, {1}, changed_at, {2} FROM {0}
+    )
+    """
+"""The state that a hold has taken, kept in the statement that it took it in; $1 is the transfer."""
 
 
 async def lock(connection: Connection, payout_id: str) -> list[Hold]:
@@ -27,18 +35,21 @@ async def lock(connection: Connection, payout_id: str) -> list[Hold]:
 
 async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime, *, forfeitures: int) -> Hold:
     """Writes a new hold, of a creator that forfeited so often before."""
-    (row,) = await connection.fetch(
+    rows = await connection.fetch(
         f"""
-        INSERT INTO payout_holds (payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures)
-        VALUES ($1, $2, $3, $4, 1, $5, $5, $6) RETURNING {_HOLD}
-        """,  # noqa: S608 - constant
+        WITH held AS (
+            INSERT INTO payout_holds (
+                payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures
+            ) VALUES ($2, $3, $4, $5, 1, $6, $6, $7) RETURNING *
+        ), {_NOTED.format("held", "''", "null::uuid")}
+        SELECT {_HOLD} FROM held
+        """,  # noqa: S608 - constants
+        transfer_id,
         *wanted,
         now,
         forfeitures,
     )
-    hold = _hold(row)
-    await _note(connection, hold, transfer_id)
-    return hold
+    return _hold(rows[0])
 
 
 async def move(
@@ -53,9 +64,13 @@ async def move(
     """Moves a hold on from the state that it was read in; it is nobody's to move from another one."""
     row = await connection.fetchrow(
         f"""
-        UPDATE payout_holds SET state = $4, sent_micro = $5, fee_micro = $6, changed_at = $7
-        WHERE payout_id = $1 AND round = $2 AND state = $3 RETURNING {_HOLD}
-        """,  # noqa: S608 - constant
+        WITH moved AS (
+            UPDATE payout_holds SET state = $5, sent_micro = $6, fee_micro = $7, changed_at = $8
+            WHERE payout_id = $2 AND round = $3 AND state = $4 RETURNING *
+        ), {_NOTED.format("moved", "$9", "$10::uuid")}
+        SELECT {_HOLD} FROM moved
+        """,  # noqa: S608 - constants
+        transfer_id,
         hold.payout_id,
         hold.round,
         hold.state,
@@ -63,31 +78,12 @@ async def move(
         wanted.sent_micro,
         wanted.fee_micro,
         now,
+        wanted.reason,
+        forfeit_transfer_id,
     )
     if row is None:
         raise asyncpg.SerializationError("the hold was moved meanwhile")
-    moved = _hold(row)
-    await _note(connection, moved, transfer_id, wanted.reason, forfeit_transfer_id)
-    return moved
-
-
-async def _note(
-    connection: Connection, hold: Hold, transfer_id: UUID, reason: str = "", forfeit_transfer_id: UUID | None = None
-) -> None:
-    await connection.execute(
-        """
-        INSERT INTO payout_hold_states (
-            payout_id, round, state, transfer_id, reason, changed_at, forfeit_transfer_id
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7)
-        """,
-        hold.payout_id,
-        hold.round,
-        hold.state,
-        transfer_id,
-        reason,
-        hold.changed_at,
-        forfeit_transfer_id,
-    )
+    return _hold(row)
 
 
 async def find(connection: Connection, payout_id: str, number: int) -> Hold | None:

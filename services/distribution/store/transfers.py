@@ -29,14 +29,17 @@ async def account_ids(connection: Connection, kinds: Mapping[str, AccountKind]) 
     found = await _find(connection, list(kinds))
     missing = sorted(kinds.keys() - found.keys())
     if missing:
-        await connection.execute(
+        rows = await connection.fetch(
             """
-            INSERT INTO accounts (name, kind) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (name) DO NOTHING
+            INSERT INTO accounts (name, kind) SELECT * FROM unnest($1::text[], $2::text[])
+            ON CONFLICT (name) DO NOTHING RETURNING name, account_id
             """,
             missing,
             [kinds[name] for name in missing],
         )
-        found |= await _find(connection, missing)
+        found |= {row["name"]: row["account_id"] for row in rows}
+        if overtaken := kinds.keys() - found.keys():
+            found |= await _find(connection, sorted(overtaken))
     return found
 
 
@@ -50,16 +53,17 @@ async def _find(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row["name"]: row["account_id"] for row in rows}
 
 
-async def lock(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
-    """Locks accounts in the order of their ids; balances by id."""
+async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """Locks accounts in the order of their ids; balances by name. Where one is missing: locks none, returns none."""
     rows = await connection.fetch(
         """
-        SELECT account_id, balance_micro FROM accounts WHERE account_id = ANY ($1::bigint[]) ORDER BY 1
-        FOR NO KEY UPDATE
+        SELECT name, balance_micro FROM accounts WHERE name = ANY ($1::text[])
+            AND (SELECT count(*) FROM accounts WHERE name = ANY ($1::text[])) = cardinality($1::text[])
+        ORDER BY account_id FOR NO KEY UPDATE
         """,
-        ids,
+        names,
     )
-    return {row["account_id"]: row["balance_micro"] for row in rows}
+    return {row["name"]: row["balance_micro"] for row in rows}
 
 
 async def insert(connection: Connection, transfers: Sequence[Transfer], *, recorded_at: datetime) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
+import asyncpg
 import grpc
 
 from libs.clock import Clock
@@ -96,26 +97,28 @@ class Advancing:
         except LedgerRefused as refused:
             await self._record_not_held(payout, refused.reason)
             raise
-        return await self._record_held(payout)
+        try:
+            # One guarded statement; nearly always nothing else has happened to it meanwhile.
+            async with self._postgres.connection() as connection:
+                return await self._held(connection, payout)
+        except asyncpg.SerializationError:
+            return await self._record_held_late(payout)
+
+    async def _held(self, connection: Connection, payout: Payout) -> Payout:
+        also, now = With(money=Money.HELD, held=True), self._clock.now()
+        return await payouts.move(connection, payout, approvals.next_step(payout), now, actor=ACTOR, also=also)
 
     @retried
-    async def _record_held(self, asked: Payout) -> Payout:
+    async def _record_held_late(self, asked: Payout) -> Payout:
         async with self._postgres.transaction() as connection:
             payout = await _locked(connection, asked)
             if payout.round != asked.round:
                 return payout
-            if payout.stage is not Stage.REQUESTED:
-                # Cancelled meanwhile: what was held goes back.
-                await payouts.note_money(connection, payout, Money.HELD)
-                return await payouts.get(connection, payout.payout_id)
-            return await payouts.move(
-                connection,
-                payout,
-                approvals.next_step(payout),
-                self._clock.now(),
-                actor=ACTOR,
-                also=With(money=Money.HELD, held=True),
-            )
+            if payout.stage is Stage.REQUESTED:
+                return await self._held(connection, payout)
+            # Cancelled meanwhile: what was held goes back.
+            await payouts.note_money(connection, payout, Money.HELD)
+            return await payouts.get(connection, payout.payout_id)
 
     @retried
     async def _record_not_held(self, asked: Payout, reason: str) -> None:
@@ -147,7 +150,7 @@ class Advancing:
             return "ACCOUNT_ERASED"
         if self._screening.is_blocked(payout.address):
             return "DESTINATION_BLOCKED"
-        if await self._accounts.is_suspended(account_id):
+        if (await self._accounts.look_up(account_id)).suspended:
             return "SUSPENDED"
         return ""
 

@@ -119,7 +119,8 @@ class Requesting:
         """Write a payout down, or find it; None where its address is blocked, which is kept."""
         async with self._postgres.transaction() as connection:
             await locks.request(connection, wanted.request_id, wanted.account_ref)
-            if earlier := await payouts.by_request(connection, wanted.request_id):
+            so_far = await limits.so_far(connection, wanted.account_ref, wanted.request_id)
+            if so_far.was_requested and (earlier := await payouts.by_request(connection, wanted.request_id)):
                 payout, known = earlier
                 if known != wanted.fingerprint:
                     raise RequestIdReused(field="request_id")
@@ -130,7 +131,7 @@ class Requesting:
                 raise AccountSuspended
             now = self._clock.now()
             offered = await self._offered(connection, wanted, now)
-            payout_id, so_far = new_id(), await limits.so_far(connection, wanted.account_ref)
+            payout_id = new_id()
             await self._check_window(connection, wanted, so_far, payout_id, now)
             destination = await self._destination(connection, wanted, now, blocked=blocked)
             if destination.state is DestinationState.BLOCKED:
@@ -186,7 +187,6 @@ class Requesting:
             )
             if not await destinations.insert(connection, known):
                 raise PayoutAccountUnreachable
-            await destinations.tell(connection, known, now)
         elif (blocked and known.state is not state) or known.state is DestinationState.REMOVED:
             known = await destinations.set_state(connection, known, state)
             await destinations.tell(connection, known, now)

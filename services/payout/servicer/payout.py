@@ -15,7 +15,7 @@ from protos.payout.v1 import payout_pb2 as pb
 from protos.payout.v1 import payout_pb2_grpc
 from protos.score.v1 import score_pb2
 from protos.score.v1.score_pb2_grpc import ScoreServiceStub
-from services.payout.accounts import Accounts
+from services.payout.accounts import Accounts, Asking
 from services.payout.commands import owners, pricing
 from services.payout.commands.advancing import Advancing
 from services.payout.commands.pricing import Pricing
@@ -104,10 +104,10 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
                 if earlier := await once.replay(connection):
                     return earlier
         key = fingerprint(request, self._settings.request_key)
-        account_ref = known or await self._accounts.asked(account_id)
+        asking = await self._accounts.look_up(account_id)
+        account_ref = known or await self._kept(account_id, asking)
         wanted = Wanted(request.request_id, key, account_ref, amount_micro, currency, address, memo, quote_id)
-        suspended = await self._accounts.is_suspended(account_id)
-        opened = await self._requesting.request(wanted, suspended=suspended)
+        opened = await self._requesting.request(wanted, suspended=asking.suspended)
         return await self._requesting.answer(once, pb.RequestPayoutResponse(payout=messages.payout(*opened)))
 
     async def ChallengePayout(self, request: pb.ChallengePayoutRequest, context: Context) -> pb.ChallengePayoutResponse:
@@ -146,7 +146,7 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
 
     async def RetryPayout(self, request: pb.RetryPayoutRequest, context: Context) -> pb.RetryPayoutResponse:
         account_ref, payout_id = await self._asked(request.account_id, request.payout_id)
-        suspended = await self._accounts.is_suspended(request.account_id)
+        suspended = (await self._accounts.look_up(request.account_id)).suspended
         once = Once(request.request_id, request, pb.RetryPayoutResponse, self._settings.request_key)
         async with self._postgres.transaction() as connection:
             earlier = await once.replay(connection)
@@ -189,6 +189,11 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         account_ref = requests.check_account_ref(request.account_ref)
         async with self._postgres.connection() as connection:
             return pb.HasOpenPayoutsResponse(open=await lists.has_open(connection, account_ref))
+
+    async def _kept(self, account_id: str, asking: Asking) -> UUID:
+        if asking.account_ref is None:
+            return await self._accounts.asked(account_id)
+        return await self._accounts.keep(account_id, asking.account_ref)
 
     async def _asked(self, account_id: str, payout_id: str) -> tuple[UUID | None, UUID]:
         """Surrogate of the asking account, which may be nobody here, and the payout."""

@@ -21,12 +21,20 @@ _SHARED_MAX: Final = 10
 
 
 async def insert(connection: Connection, wanted: Destination) -> bool:
-    """Write a destination down; False where the account was erased."""
-    inserted: str = await connection.execute(
-        """
-        INSERT INTO destinations (destination_id, account_ref, currency, address, memo, address_ref, state, added_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        """,
+    """Write a destination down, and tell of it and of who else uses it; False where the account was erased."""
+    shared = await sharers(connection, wanted)
+    inserted: bool = await connection.fetchval(
+        f"""
+        WITH written AS (
+            INSERT INTO destinations (
+                destination_id, account_ref, currency, address, memo, address_ref, state, added_at
+            ) VALUES ($8, $9, $10, $11, $12, $13, $14, $15) RETURNING 1
+        ), told AS ({outbox.TELLING_WRITTEN})
+        SELECT EXISTS (SELECT FROM written)
+        """,  # noqa: S608 - constants
+        *outbox.telling(
+            _event(wanted, shared, wanted.added_at), key=str(wanted.account_ref), occurred_at=wanted.added_at
+        ),
         wanted.destination_id,
         wanted.account_ref,
         wanted.currency,
@@ -36,7 +44,7 @@ async def insert(connection: Connection, wanted: Destination) -> bool:
         wanted.state,
         wanted.added_at,
     )
-    return inserted.endswith("1")
+    return inserted
 
 
 async def set_state(
@@ -136,23 +144,23 @@ async def sharers(connection: Connection, destination: Destination) -> list[UUID
 async def tell(
     connection: Connection, destination: Destination, now: datetime, *, wallet_owner: UUID | None = None
 ) -> None:
-    """Tell that an account began, confirmed or ceased to use an address, and who else uses it."""
+    """Tell that an account confirmed an address, ceased to use it or uses it again, and who else uses it."""
     shared: Sequence[UUID] = await sharers(connection, destination)
     if wallet_owner and wallet_owner not in {destination.account_ref, *shared}:
         shared = [wallet_owner, *shared][:_SHARED_MAX]
-    await outbox.append(
-        connection,
-        events_pb2.DestinationChanged(
-            destination_id=str(destination.destination_id),
-            account_ref=str(destination.account_ref),
-            address_ref=str(destination.address_ref),
-            state=events_pb2.DestinationState.ValueType(destination.state),
-            currency=destination.currency,
-            shared_with_refs=[str(each) for each in shared],
-            changed_at=to_timestamp(now),
-        ),
-        key=str(destination.account_ref),
-        occurred_at=now,
+    event = _event(destination, shared, now)
+    await outbox.append(connection, event, key=str(destination.account_ref), occurred_at=now)
+
+
+def _event(destination: Destination, shared: Sequence[UUID], now: datetime) -> events_pb2.DestinationChanged:
+    return events_pb2.DestinationChanged(
+        destination_id=str(destination.destination_id),
+        account_ref=str(destination.account_ref),
+        address_ref=str(destination.address_ref),
+        state=events_pb2.DestinationState.ValueType(destination.state),
+        currency=destination.currency,
+        shared_with_refs=[str(each) for each in shared],
+        changed_at=to_timestamp(now),
     )
 
 

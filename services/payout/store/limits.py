@@ -13,13 +13,17 @@ _ENDED_BADLY = sorted((Stage.FAILED, Stage.CANCELLED, Stage.DECLINED))
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """When an account last asked, and what was paid to it or is on its way since its last verified payout."""
+    """When an account last asked, and what was paid to it or is on its way since its last verified payout.
+
+    `was_requested`: the request that this is looked up for has opened a payout, whosoever.
+    """
 
     last_requested_at: datetime | None
     cumulative_micro: int
+    was_requested: bool
 
 
-async def so_far(connection: Connection, account_ref: UUID) -> SoFar:
+async def so_far(connection: Connection, account_ref: UUID, request_id: str = "") -> SoFar:
     """What an account asked for; what was refused or cancelled does not count."""
     (row,) = await connection.fetch(
         """
@@ -36,11 +40,12 @@ async def so_far(connection: Connection, account_ref: UUID) -> SoFar:
                 ),
                 '-infinity'
             )
-        )
+        ), EXISTS (SELECT FROM payouts WHERE request_id = $4)
         """,
         account_ref,
         _ENDED_BADLY,
         list(VERIFIED_BY),
+        request_id,
     )
     return SoFar(*row)
 

@@ -11,7 +11,7 @@ import asyncpg
 
 from libs import outbox
 from libs.postgres import Connection
-from libs.timestamps import to_timestamp
+from libs.timestamps import to_datetime, to_timestamp
 from protos.payout.v1 import events_pb2
 from services.payout.model import Event, Money, Stage
 from services.payout.model.payouts import Change, Payout
@@ -81,8 +81,9 @@ async def insert(connection: Connection, opening: Opening, now: datetime) -> Pay
             payout_id, account_ref, destination_id, currency, amount_micro, fee_micro, net_amount, stage, actor,
             needs_confirmation, approvals_needed, approval_reasons, cumulative_micro, due_at, request_id, fingerprint,
             requested_at, changed_at, quoted_until
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 'owner', $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)
+        ) VALUES ($8, $9, $10, $11, $12, $13, $14, 1, 'owner', $15, $16, $17, $18, $19, $20, $21, $22, $22, $23)
         """,
+        _event(opening, Stage.REQUESTED, revision=1, fee_micro=opening.fee_micro, reason="", now=now),
         opening.payout_id,
         opening.account_ref,
         opening.destination_id,
@@ -100,7 +101,6 @@ async def insert(connection: Connection, opening: Opening, now: datetime) -> Pay
         now,
         opening.quoted_until or now,
     )
-    await _tell(connection, payout)
     return payout
 
 
@@ -112,19 +112,21 @@ async def move(
     Raises IllegalMove; asyncpg.SerializationError where something else happened to it meanwhile.
     """
     to = machine.after(payout.stage, event)
+    fee_micro = payout.fee_micro if also.fee_micro is None else also.fee_micro
     changed = await _written(
         connection,
         """
         UPDATE payouts SET
-            stage = $3, revision = revision + 1, actor = $4, changed_at = $5, reason = $6,
-            money = coalesce($7, money), held = coalesce($8, held), manual = coalesce($9, manual),
-            fee_micro = coalesce($10, fee_micro), fee_final = coalesce($11, fee_final),
-            sent_amount = coalesce($12, sent_amount), transaction_hash = coalesce($13, transaction_hash),
-            due_at = coalesce($14, due_at), tries = coalesce($15, tries), confirmed_at = coalesce($16, confirmed_at),
-            approved_at = coalesce($17, approved_at), round = coalesce($18, round),
-            net_amount = coalesce($19, net_amount), quoted_until = coalesce($20, quoted_until)
-        WHERE payout_id = $1 AND revision = $2
+            stage = $10, revision = revision + 1, actor = $11, changed_at = $12, reason = $13,
+            money = coalesce($14, money), held = coalesce($15, held), manual = coalesce($16, manual),
+            fee_micro = $17, fee_final = coalesce($18, fee_final),
+            sent_amount = coalesce($19, sent_amount), transaction_hash = coalesce($20, transaction_hash),
+            due_at = coalesce($21, due_at), tries = coalesce($22, tries), confirmed_at = coalesce($23, confirmed_at),
+            approved_at = coalesce($24, approved_at), round = coalesce($25, round),
+            net_amount = coalesce($26, net_amount), quoted_until = coalesce($27, quoted_until)
+        WHERE payout_id = $8 AND revision = $9
         """,
+        _event(payout, to, revision=payout.revision + 1, fee_micro=fee_micro, reason=also.reason, now=now),
         payout.payout_id,
         payout.revision,
         to,
@@ -134,7 +136,7 @@ async def move(
         also.money,
         also.held,
         also.manual,
-        also.fee_micro,
+        fee_micro,
         also.fee_final,
         also.sent_amount,
         also.transaction_hash,
@@ -148,7 +150,6 @@ async def move(
     )
     if not changed:
         raise asyncpg.SerializationError("the payout was moved meanwhile")
-    await _tell(connection, changed[0])
     return changed[0]
 
 
@@ -247,10 +248,19 @@ async def fetch(connection: Connection, where: str, *arguments: Any) -> list[Pay
     return [_payout(row) for row in rows]
 
 
-async def _written(connection: Connection, statement: str, *arguments: Any) -> list[Payout]:
-    """Payouts as a statement of this module has left them."""
+async def _written(
+    connection: Connection, statement: str, event: events_pb2.PayoutChanged, *arguments: Any
+) -> list[Payout]:
+    """Payouts as a statement of this module has left them, told in the same round trip; its own parameters are $8 on.
+
+    The event says what the row says: it is made of the revision that the statement insists on.
+    """
     rows = await connection.fetch(
-        f"WITH written AS ({statement} RETURNING *) SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}",  # noqa: S608
+        f"""
+        WITH written AS ({statement} RETURNING *), told AS ({outbox.TELLING_WRITTEN})
+        SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}
+        """,  # noqa: S608 - constants
+        *outbox.telling(event, key=event.account_ref, occurred_at=to_datetime(event.changed_at)),
         *arguments,
     )
     return [_payout(row) for row in rows]
@@ -268,22 +278,19 @@ def _payout(row: asyncpg.Record) -> Payout:
     )
 
 
-async def _tell(connection: Connection, payout: Payout) -> None:
-    await outbox.append(
-        connection,
-        events_pb2.PayoutChanged(
-            payout_id=str(payout.payout_id),
-            account_ref=str(payout.account_ref),
-            state=events_pb2.PayoutState.ValueType(payout.stage.state),
-            stage=events_pb2.PayoutStage.ValueType(payout.stage),
-            reason=payout.reason,
-            amount_micro=payout.amount_micro,
-            fee_micro=payout.fee_micro,
-            net_micro=payout.net_micro,
-            currency=payout.currency,
-            revision=payout.revision,
-            changed_at=to_timestamp(payout.changed_at),
-        ),
-        key=str(payout.account_ref),
-        occurred_at=payout.changed_at,
+def _event(
+    payout: Opening | Payout, stage: Stage, *, revision: int, fee_micro: int, reason: str, now: datetime
+) -> events_pb2.PayoutChanged:
+    return events_pb2.PayoutChanged(
+        payout_id=str(payout.payout_id),
+        account_ref=str(payout.account_ref),
+        state=events_pb2.PayoutState.ValueType(stage.state),
+        stage=events_pb2.PayoutStage.ValueType(stage),
+        reason=reason,
+        amount_micro=payout.amount_micro,
+        fee_micro=fee_micro,
+        net_micro=payout.amount_micro - fee_micro,
+        currency=payout.currency,
+        revision=revision,
+        changed_at=to_timestamp(now),
     )

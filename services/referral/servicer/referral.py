@@ -135,10 +135,7 @@ class ReferralServicer(Qualifying, referral_pb2_grpc.ReferralServiceServicer):
     ) -> referral_pb2.GetStandingResponse:
         account_id = account_rules.check_account_id(request.account_id)
         async with self._postgres.connection() as connection:
-            account_ref = await accounts.find(connection, account_id)
-            if account_ref is None:
-                return _standing(StandingRecord())
-            return _standing(await standings.find(connection, account_ref))
+            return _standing(*await standings.of_account(connection, account_id))
 
 
 def _attribution(found: Attribution) -> referral_pb2.Attribution:
@@ -150,9 +147,10 @@ def _attribution(found: Attribution) -> referral_pb2.Attribution:
     )
 
 
-def _standing(record: StandingRecord) -> referral_pb2.GetStandingResponse:
+def _standing(account_ref: UUID | None, record: StandingRecord) -> referral_pb2.GetStandingResponse:
     return referral_pb2.GetStandingResponse(
         standing=events_pb2.Standing.Value(f"STANDING_{record.standing.name}"),
         reason=record.reason,
         revision=record.revision,
+        account_ref=str(account_ref or ""),
     )

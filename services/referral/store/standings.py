@@ -16,6 +16,20 @@ async def find(connection: Connection, account_ref: uuid.UUID) -> StandingRecord
     return _record(row) if row else StandingRecord()
 
 
+async def of_account(connection: Connection, account_id: str) -> tuple[uuid.UUID | None, StandingRecord]:
+    """Surrogate of an account, where it has one, and its standing."""
+    row = await connection.fetchrow(
+        """
+        SELECT accounts.account_ref AS known_as, standings.* FROM accounts LEFT JOIN standings USING (account_ref)
+        WHERE account_id = $1
+        """,
+        account_id,
+    )
+    if row is None:
+        return None, StandingRecord()
+    return row["known_as"], _record(row) if row["standing"] else StandingRecord()
+
+
 async def lock(connection: Connection, account_ref: uuid.UUID) -> StandingRecord:
     """Standing of an account, nobody else's to change until the transaction ends.
 
