@@ -71,18 +71,33 @@ def scripted() -> Scripted:
 
 
 @pytest.fixture(scope="module")
-async def client(
+async def gateways(
     scripted: Scripted, redis_server: int, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Client]:
+) -> AsyncIterator[tuple[Client, Client]]:
+    """One as patient as any, and one that is not, for those who try its patience: a slow machine would, too."""
     clock = tmp_path_factory.mktemp("gateway") / "clock"
     async with AsyncExitStack() as stack:
         registrar = referral_pb2_grpc.add_ReferralServiceServicer_to_server
         referral = await stack.enter_async_context(served(registrar, scripted, REFERRAL, "referral"))
         url = f"redis://127.0.0.1:{redis_server}/0"
-        settings = {"REFERRAL_ADDRESS": referral, "REQUEST_SECONDS": "2", "BODY_SECONDS": "0.5", "IDLE_SECONDS": "0.7"}
+        settings = {"REFERRAL_ADDRESS": referral, "REQUEST_SECONDS": "20"}
         settings |= {"ACCOUNT_CALLS_PER_MINUTE": "10000", "REGISTER_CALLS_PER_MINUTE": "10000"}
         settings |= {"REGISTER_CALLS_PER_MINUTE_AND_ADDRESS": "10000", "CORS_ORIGINS": "https://app.example.org"}
-        yield await stack.enter_async_context(opened(clock, url, **settings))
+        hasty = settings | {"REQUEST_SECONDS": "2", "BODY_SECONDS": "0.5", "IDLE_SECONDS": "0.7"}
+        yield (
+            await stack.enter_async_context(opened(clock, url, **settings)),
+            await stack.enter_async_context(opened(clock, url, **hasty)),
+        )
+
+
+@pytest.fixture
+def client(gateways: tuple[Client, Client]) -> Client:
+    return gateways[0]
+
+
+@pytest.fixture
+def hasty(gateways: tuple[Client, Client]) -> Client:
+    return gateways[1]
 
 
 @pytest.fixture
@@ -132,17 +147,17 @@ async def test_a_services_bug_is_a_500_without_a_word_of_detail(client: Client, 
     assert b"RuntimeError" not in answer.raw
 
 
-async def test_a_slow_service_is_a_504_in_time(client: Client, token: str, scripted: Scripted) -> None:
+async def test_a_slow_service_is_a_504_in_time(hasty: Client, token: str, scripted: Scripted) -> None:
     async def dawdle(_request: Any, context: Any) -> None:
         assert context.time_remaining() < 2.5
         await asyncio.sleep(30)
 
     scripted.answers = {"GetCode": dawdle}
     started = asyncio.get_running_loop().time()
-    answer = await client.call("GET", "/api/referrals/code", token=token)
+    answer = await hasty.call("GET", "/api/referrals/code", token=token)
     assert answer.status == 504
     assert answer.code in {"DEADLINE_EXCEEDED", "REQUEST_TOO_SLOW"}
-    assert asyncio.get_running_loop().time() - started < 4
+    assert asyncio.get_running_loop().time() - started < 10
 
 
 async def test_a_service_that_is_down_is_a_503(client: Client, token: str) -> None:
@@ -339,20 +354,20 @@ async def test_what_is_hardly_http_is_answered_with_a_problem(
     assert json.loads(body)["request_id"] == headers[b"X-Request-Id"].decode()
 
 
-async def test_a_body_that_dribbles_is_cut_off(client: Client, token: str) -> None:
+async def test_a_body_that_dribbles_is_cut_off(hasty: Client, token: str) -> None:
     head = f"POST /api/referrals/register HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n"
     raw = head.encode() + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     started = asyncio.get_running_loop().time()
-    line, _, body = await spoken(client.port, raw)
+    line, _, body = await spoken(hasty.port, raw)
     assert line.split(b" ")[1] == b"408"
     assert json.loads(body)["code"] == "BODY_TOO_SLOW"
     assert asyncio.get_running_loop().time() - started < 5
 
 
 @pytest.mark.parametrize("raw", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "])
-async def test_a_head_that_dribbles_is_cut_off(client: Client, raw: bytes) -> None:
+async def test_a_head_that_dribbles_is_cut_off(hasty: Client, raw: bytes) -> None:
     started = asyncio.get_running_loop().time()
-    assert (await spoken(client.port, raw))[0] == b""
+    assert (await spoken(hasty.port, raw))[0] == b""
     assert asyncio.get_running_loop().time() - started < 3
 
 
@@ -362,7 +377,8 @@ async def test_slow_clients_do_not_keep_others_waiting(client: Client) -> None:
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX")
     started = asyncio.get_running_loop().time()
     assert (await client.call("GET", "/healthz")).status == 200
-    assert asyncio.get_running_loop().time() - started < 0.5
+    # They are borne for half a minute: whoever had to wait for them would wait for that.
+    assert asyncio.get_running_loop().time() - started < 5
     for _, writer in slow:
         writer.close()
 
