@@ -11,7 +11,6 @@ import pytest
 from deploy.bench.figure import Figure, at_least, below
 from deploy.local.state import PROJECT
 
-
 # Dozens of processes start one after the other: a minute here is many on a slower machine.
 pytestmark = pytest.mark.timeout(900)
 
