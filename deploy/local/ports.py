@@ -23,7 +23,6 @@ FREE_PORTS = range(10_000, 20_000)
 FREE_BASES = range(20_000, 32_000, SPAN)
 # Whoever seeds chance for its own ends, as property tests do, would have two processes choose the same.
 _CHANCE = random.SystemRandom()
-_reserved: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -176,12 +175,12 @@ def free_ports(replicas: int = 1) -> Ports:
 
 
 def _reserve(base: int) -> bool:
-    """Holds the base itself, which no server uses; False where somebody holds it."""
+    """Holds the base itself, which no server uses, to this process's end; False where somebody holds it."""
     holder = socket.socket()
     try:
         holder.bind((LOOPBACK, base))
     except OSError:
         holder.close()
         return False
-    _reserved.append(holder)
+    holder.detach()
     return True
