@@ -62,7 +62,14 @@ def bounded(here: int, nightly: int) -> settings:
     phases = tuple(Phase) if NIGHTLY else (Phase.explicit, Phase.generate)
     examples = nightly if NIGHTLY else here
     patient = list(HealthCheck)
-    return settings(max_examples=examples, deadline=None, database=None, phases=phases, suppress_health_check=patient)
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=not NIGHTLY,
+        phases=phases,
+        suppress_health_check=patient,
+    )
 
 
 class Callers:

@@ -50,7 +50,10 @@ async def empty(postgres: Postgres) -> None:
 
 @given(facts=st.lists(FACTS, max_size=25), data=st.data())
 @example(facts=TIE, data=None)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=settings().max_examples // 2 or 1)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=settings().max_examples // 2 or 1,
+)
 async def test_any_order_and_batching_gives_the_same_books_and_the_right_boards(
     postgres: Postgres, facts: list[Fact], data: st.DataObject | None
 ) -> None:
@@ -74,7 +77,10 @@ async def test_any_order_and_batching_gives_the_same_books_and_the_right_boards(
 
 
 @given(batches=st.lists(st.lists(FACTS, max_size=8), max_size=6))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=settings().max_examples // 2 or 1)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=settings().max_examples // 2 or 1,
+)
 async def test_a_board_that_was_refreshed_in_between_is_the_board(
     postgres: Postgres, redis_url: str, batches: list[list[Fact]]
 ) -> None:
