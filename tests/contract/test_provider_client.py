@@ -141,8 +141,8 @@ async def test_refusals_say_whether_they_may_pass(client: Client, running: Runni
     [
         ("drop_before", {}, Unknown, 0),
         ("drop_after", {}, Unknown, 1),
-        ("hang_before", {"seconds": 0.5}, Unknown, 0),
-        ("hang_after", {"seconds": 0.5}, Unknown, 1),
+        ("hang_before", {"seconds": 1.2}, Unknown, 0),
+        ("hang_after", {"seconds": 1.2}, Unknown, 1),
         ("error_before", {}, Unknown, 0),
         ("error_after", {}, Unknown, 1),
         ("cut_json", {}, Unknown, 1),
@@ -208,7 +208,7 @@ async def test_a_token_that_is_called_old_is_renewed_once(client: Client, runnin
 async def test_whatever_happens_at_login_nothing_was_done(client: Client, running: Running, kind: str) -> None:
     if kind == "hang_before":
         impatient(client)
-    running.fault("auth", kind, seconds=0.5 if kind == "hang_before" else 0)
+    running.fault("auth", kind, seconds=1.2 if kind == "hang_before" else 0)
     with pytest.raises(NotNow):
         await client.create(wanted())
     assert running.calls("create") == 0

@@ -34,7 +34,7 @@ async def running(told: dict[str, str]) -> AsyncIterator[tuple[asyncio.subproces
     process = await started(told)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(20), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as http:
             while (line := json.loads(await process.stdout.readline()))["event"] != "ready":
                 pass
             yield process, Client(f"http://127.0.0.1:{line['port']}", http)
@@ -72,7 +72,8 @@ async def test_a_request_in_hand_is_finished_before_the_process_ends(
     registrar = referral_pb2_grpc.add_ReferralServiceServicer_to_server
     scripted = Scripted(GetReferralStats=slowly)
     async with served(registrar, scripted, "creator.referral.v1.ReferralService", "referral") as referral:
-        told = environment(tmp_path / "clock", redis_url, REFERRAL_ADDRESS=referral)
+        patient = {"DRAIN_GRACE_SECONDS": "30", "REQUEST_SECONDS": "30"}
+        told = environment(tmp_path / "clock", redis_url, REFERRAL_ADDRESS=referral, **patient)
         async with running(told) as (process, client):
             token = await client.token("alice")
             asking = asyncio.ensure_future(client.call("GET", "/api/creator/referrals", token=token))
@@ -130,7 +131,7 @@ async def test_a_wrong_setting_ends_the_process_with_a_sentence(
     tmp_path: Path, redis_url: str, change: dict[str, str], complaint: str
 ) -> None:
     process = await started(environment(tmp_path / "clock", redis_url) | change)
-    _, said = await asyncio.wait_for(process.communicate(), 20)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
     assert complaint in said.decode()
     assert "Traceback" not in said.decode()

@@ -94,7 +94,7 @@ async def test_different_requests_do_not_wait_for_each_other(postgres: Postgres)
     async with postgres.transaction() as connection:
         replay = idempotency.replay(connection, request_id="r1", method=METHOD, request=request(), response_type=Head)
         assert await replay is None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await count(postgres, "r2", request())
             await count(postgres, "r1", request(), method="/sample.v1.Sample/Other")
 

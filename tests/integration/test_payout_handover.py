@@ -53,7 +53,7 @@ async def test_a_fee_that_the_receiver_pays_is_trued_up(database: Database) -> N
 )
 async def test_a_creation_of_unknown_fate_is_found_out_and_sent_once(way: Road, kind: str) -> None:
     await hasty(way, kind)
-    way.running.fault("create", kind, seconds=0.4)
+    way.running.fault("create", kind, seconds=1.2)
     payout = await way.burned(await way.creator())
     await way.run()
     assert (await way.payout(payout)).stage is Stage.UNKNOWN
@@ -66,7 +66,7 @@ async def test_a_creation_of_unknown_fate_is_found_out_and_sent_once(way: Road, 
 @pytest.mark.parametrize("kind", ["drop_before", "drop_after", "hang_after", "error_after", "as_json", "refused"])
 async def test_a_verification_of_unknown_fate_is_found_out(way: Road, kind: str) -> None:
     await hasty(way, kind)
-    way.running.fault("verify", kind, seconds=0.4)
+    way.running.fault("verify", kind, seconds=1.2)
     payout = await way.burned(await way.creator())
     assert (await way.end(payout)).stage is Stage.COMPLETED
     assert len(way.running.rows) == 1

@@ -29,7 +29,7 @@ async def whoever(_request: Request, _context: Any) -> events_pb2.ListHeadsRespo
 
 
 async def outcome(server: rpc.Server, tls: Tls | None, *, service: str = "sample", caller: str = "gateway") -> str:
-    async with stub(server, caller, tls=tls, service=service, wait_seconds=2) as log:
+    async with stub(server, caller, tls=tls, service=service, wait_seconds=10) as log:
         try:
             answer = await log.ListHeads(Request())
         except grpc.aio.AioRpcError as error:
@@ -69,7 +69,7 @@ async def test_certificates_are_renewed_without_a_restart(tmp_path: Path, monkey
     settings: dict[str, Any] = {"test_mode": False, "tls": first["sample"], "callers": CALLERS}
     async with (
         served(whoever, **settings) as server,
-        stub(server, "gateway", tls=first["gateway"], service="sample", wait_seconds=2) as log,
+        stub(server, "gateway", tls=first["gateway"], service="sample", wait_seconds=10) as log,
     ):
         assert len((await log.ListHeads(Request())).heads) == 1
         second = renew(Authority())

@@ -77,8 +77,8 @@ async def client_of(running: Running, clock: Clock, **changed: str) -> AsyncIter
 
 
 def impatient(client: Client) -> None:
-    """From now on it waits for a third of a second; to be told when it has logged in."""
-    client._timeout = ClientTimeout(total=0.3)
+    """From now on it waits for a second; to be told when it has logged in."""
+    client._timeout = ClientTimeout(total=1.0)
 
 
 async def state_of(client: Client, row: Row) -> str:
