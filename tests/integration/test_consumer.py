@@ -29,6 +29,8 @@ from tests.support.sessions import kill_everyone
 
 NEVER_S = 3600.0
 SOON_S = 0.5
+SOON_MAX_S = 4.0
+"""A client that its owner has to wait for takes five seconds and more: the time-outs of its broker."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,11 +139,11 @@ class TestHandlers:
         second = consumer(mesh, fresh_broker)
         await mesh.append(keys(0, 400))
         async with running(Relay(mesh.publisher, publisher).run(), first.run()):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await held.wait()
             async with running(second.run()):
                 # The second is given partitions whose events the first is still applying.
-                await eventually(lambda: given_partitions(fresh_broker, 2), within=20)
+                await eventually(lambda: given_partitions(fresh_broker, 2), within=60)
                 go.set()
                 await all_applied(mesh, 400, eventually)
 
@@ -173,7 +175,7 @@ class TestTheEnd:
         for wait_s in (0, 0.02, 0.1):
             task = asyncio.create_task(consumer(mesh, fresh_broker).run())
             await asyncio.sleep(wait_s)
-            assert await self.cancelled_in_seconds(task) < 2
+            assert await self.cancelled_in_seconds(task) < SOON_MAX_S
 
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "silent"])
     async def test_who_waits_for_a_broker_that_is_gone_ends_soon_and_leaves_nothing_behind(
@@ -183,13 +185,13 @@ class TestTheEnd:
         relay = asyncio.create_task(Relay(mesh.publisher, publisher).run())
         listener = asyncio.create_task(consumer(mesh, fresh_broker).run())
         await mesh.append(keys(0, 100))
-        await eventually(lambda: mesh.all_applied(100), within=20)
+        await eventually(lambda: mesh.all_applied(100), within=60)
         os.kill(fresh_broker.pid, number)
         await mesh.append(keys(100, 100))
         await eventually(lambda: waits_for_broker(relay))
-        assert await self.cancelled_in_seconds(relay) < 2
-        assert await self.cancelled_in_seconds(listener) < 2
-        await eventually(lambda: not kafka._owned, within=20)
+        assert await self.cancelled_in_seconds(relay) < SOON_MAX_S
+        assert await self.cancelled_in_seconds(listener) < SOON_MAX_S
+        await eventually(lambda: not kafka._owned, within=60)
         await publisher.close()
         await eventually(lambda: asyncio.all_tasks() <= before)
         gc.collect()  # an unclosed connection complains here
@@ -215,7 +217,7 @@ async def dead_topic(broker: Broker, count: int) -> list[events_pb2.Event]:
     client = AIOKafkaConsumer(topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
     try:
         await client.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return [events_pb2.Event.FromString((await client.getone()).value) for _ in range(count)]
     finally:
         await client.stop()

@@ -60,7 +60,7 @@ def story(stack: Stack) -> Story:
 @pytest.fixture
 async def ann(story: Story, eventually: Eventually) -> Caller:
     await eventually(
-        lambda: int(story.ann.see("/creator/earnings")["withdrawable_micro"]) > 100 * DOLLAR, within=60, every=0.5
+        lambda: int(story.ann.see("/creator/earnings")["withdrawable_micro"]) > 100 * DOLLAR, within=180, every=0.5
     )
     return story.ann
 
@@ -135,9 +135,9 @@ async def test_earnings_are_paid_out_to_a_hash_on_chain(story: Story, ann: Calle
     assert ann.refused(f"{path}/confirm", signature=signed(OURS, former)) == (400, "CONFIRMATION_WRONG")
     assert ann.do(f"{path}/confirm", signature=signed(OURS, text))["confirmation"] is None
 
-    await eventually(lambda: ann.see(path)["payout"]["stage"] == "processing", within=60, every=0.5)
+    await eventually(lambda: ann.see(path)["payout"]["stage"] == "processing", within=180, every=0.5)
     advance(story.stack, 300)
-    await eventually(lambda: ann.see(path)["payout"]["state"] == "completed", within=60, every=0.5)
+    await eventually(lambda: ann.see(path)["payout"]["state"] == "completed", within=180, every=0.5)
     found = ann.see(path)
     assert hashes_sent(story.stack) == [found["payout"]["transaction_hash"]]
     assert found["payout"]["fee_final"]
@@ -232,7 +232,7 @@ async def test_statement_bars_parts_and_ledger_are_one_sum(story: Story, ann: Ca
         return list(csv.DictReader(io.StringIO(answer.text, newline="")))
 
     await eventually(
-        lambda: sum(int(line["accrued_micro"]) for line in lines()) == story.earned_micro, within=60, every=0.5
+        lambda: sum(int(line["accrued_micro"]) for line in lines()) == story.earned_micro, within=180, every=0.5
     )
     assert {(line["day"], line["model"], line["charges"]) for line in lines()} == {
         (story.first_day, model, "6") for model in MODELS
@@ -285,7 +285,7 @@ def test_a_wallet_is_linked_by_its_own_signature_alone(story: Story) -> None:
 
 
 async def test_a_reward_says_why_and_proves_itself(story: Story, ann: Caller, eventually: Eventually) -> None:
-    rewards = await eventually(lambda: ann.see("/score/rewards")["rewards"], within=60, every=0.5)
+    rewards = await eventually(lambda: ann.see("/score/rewards")["rewards"], within=180, every=0.5)
     reward = rewards[-1]
     path = f"/score/runs/{reward['run_id']}"
     told = ann.see(path)

@@ -28,7 +28,7 @@ BROKEN: Final = {
     grpc.StatusCode.DATA_LOSS,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-WAIT_SECONDS: Final = 20
+WAIT_SECONDS: Final = 60
 
 
 @dataclass

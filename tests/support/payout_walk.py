@@ -65,7 +65,7 @@ class Walk:
         rows = await self.books.fetch("SELECT account_id, account_ref::text FROM referral.accounts")
         self.refs = dict(map(tuple, rows))
         for name in names:
-            await eventually(functools.partial(self._has, name, EARNED_MICRO), within=60)
+            await eventually(functools.partial(self._has, name, EARNED_MICRO), within=180)
 
     async def balance(self, account: str) -> int:
         found = await self.books.fetchval("SELECT balance_micro FROM distribution.accounts WHERE name = $1", account)
