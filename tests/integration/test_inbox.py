@@ -163,10 +163,10 @@ class TestFaults:
         mine = mesh.subscription
 
         async def slow(connection: Connection, some: Sequence[Received[Registration]]) -> None:
-            await connection.execute("SELECT pg_sleep($1)", 0.01 * len(some))
+            await connection.execute("SELECT pg_sleep($1)", 0.02 * len(some))
             await mine.handler(connection, some)
 
-        hasty = Timeouts(statement=0.2)
+        hasty = Timeouts(statement=0.5)
         async with await Postgres.open(mesh.dsn, schema="leaderboard", timeouts=hasty) as postgres:
             subscription = Subscription(Registration, slow, mine.log)
             await Inbox(postgres, "leaderboard").receive(subscription, PARTITION, events)

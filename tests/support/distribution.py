@@ -49,7 +49,9 @@ def charge(charge_id: str = "", payer: str = "payer", revenue_micro: int = 100_0
 
 
 def settings(**changed: str) -> Settings:
-    return Settings.read({"FINGERPRINT_KEY": KEY} | changed)
+    # Who is slow on a slow machine is not away.
+    patient = {"ATTRIBUTION_WAIT_SECONDS": "20", "LEDGER_PATIENCE_SECONDS": "20"}
+    return Settings.read({"FINGERPRINT_KEY": KEY} | patient | changed)
 
 
 @dataclass
