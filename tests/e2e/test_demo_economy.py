@@ -459,7 +459,7 @@ async def test_every_listener_has_applied_every_event(first_run: Played, books: 
     async def none_is_behind() -> bool:
         return not any((await behind()).values())
 
-    await eventually(none_is_behind, within=30)
+    await eventually(none_is_behind, within=90)
 
 
 async def test_no_account_id_is_in_a_journal_or_an_event(

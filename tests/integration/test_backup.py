@@ -61,7 +61,7 @@ async def test_what_a_backup_holds_fits_together_and_the_rest_can_be_sent_again(
 
     await send(stack, now, range(sent))
     assert await fetch(stack, COUNT) == sent
-    await eventually(lambda: value(stack, APPLIED, equals=0), within=30)
+    await eventually(lambda: value(stack, APPLIED, equals=0), within=90)
     assert await balances(stack) == before
     assert await fetch(stack, PHANTOMS) == 0
     await is_audited(stack)

@@ -55,7 +55,7 @@ class Service:
         self._log.unlink(missing_ok=True)
         argv = (sys.executable, "-m", "services.distribution")
         self.process = Process(Spec("distribution", argv, ROOT, lambda: True, self._told), self._log)
-        port = await eventually(self._port, within=30)
+        port = await eventually(self._port, within=90)
         self._channel = rpc.channel(f"127.0.0.1:{port}", caller="anonymous")
 
     def _port(self) -> int | None:
@@ -166,7 +166,7 @@ async def test_killed_again_and_again_the_books_are_exact_and_every_charge_is_to
 
         async def kill() -> None:
             for rows in (50, 200, 400):
-                await eventually(functools.partial(reached, straight, rows), within=30)
+                await eventually(functools.partial(reached, straight, rows), within=90)
                 await service.kill()
                 await service.start()
 
@@ -261,5 +261,5 @@ async def test_told_to_stop_it_ends_with_code_zero(database: Database, kafka_boo
         process = service.process
         assert process is not None
         process.signal(signal.SIGTERM)
-        await eventually(lambda: process.exit_code is not None, within=15)
+        await eventually(lambda: process.exit_code is not None, within=60)
         assert process.exit_code == 0

@@ -75,12 +75,12 @@ async def test_events_flow_to_two_replicas_through_the_loss_of_the_broker(
             expected = recomputed(told, Timeframe.ALL_TIME)
             return all([row.place for row in each] == expected for each in rows)
 
-        await eventually(lambda: arrived(facts[:200]), within=30)
+        await eventually(lambda: arrived(facts[:200]), within=90)
         await world.tell(facts[200:300])
         fresh_broker.kill()
         await world.tell(facts[300:])
         fresh_broker.start()
-        await eventually(lambda: arrived(facts), within=30)
+        await eventually(lambda: arrived(facts), within=90)
         for timeframe in Timeframe:
             part = await boards[0].page(windows.window_of(timeframe, NOW), None, 100)
             assert [row.place for row in part.rows] == recomputed(facts, timeframe)
@@ -89,7 +89,7 @@ async def test_events_flow_to_two_replicas_through_the_loss_of_the_broker(
         return not kafka._owned
 
     # Who was still joining its group is not closed before that is over: as long as there is a broker.
-    await eventually(let_go, within=30)
+    await eventually(let_go, within=90)
 
 
 async def test_a_replay_from_nothing_gives_the_same_books_to_the_byte(world: World, database: Database) -> None:

@@ -99,7 +99,7 @@ def rebuilder(world: World, wrap: Callable[[Any], Any] = lambda handler: handler
 async def rebuild(world: World, eventually: Eventually) -> None:
     await ask(world)
     async with background(rebuilder(world).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert (await state(world))[-1] == ("done", "")
 
 
@@ -170,7 +170,7 @@ async def test_reading_and_counting_go_on_meanwhile_and_nothing_is_lost_or_count
         during = (await board.page(ALL_TIME, None, 100)).rows
         assert len(during) == len(before) + 1
         may_go_on.set()
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
         assert (await board.page(ALL_TIME, None, 100)).rows == during
     lived = await books_and_referees(world.postgres)
     await world.replay()
@@ -213,7 +213,7 @@ async def test_whoever_is_killed_in_the_middle_is_followed_by_one_who_goes_on(
     assert await state(world) == [("under_way", "")]
     assert await books_and_referees(world.postgres) == lived
     async with background(rebuilder(world, counted).run, rebuilder(world, counted).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert await state(world) == [("done", "")]
     assert await books_and_referees(world.postgres) == lived
     assert sum(applied) == await events_of(world)
@@ -235,7 +235,7 @@ async def test_asked_for_twice_it_is_done_once_and_two_replicas_do_it_once(
         return apply
 
     async with background(rebuilder(world, counted).run, rebuilder(world, counted).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert await books_and_referees(world.postgres) == lived
     assert sum(applied) == await events_of(world)
 
@@ -300,7 +300,7 @@ async def test_what_cannot_be_made_again_is_given_up_and_what_is_read_stays(
 
     await ask(world)
     async with background(rebuilder(world, broken).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert await state(world) == [("failed", "TooManyDeadLetters")]
     assert await books_and_referees(world.postgres) == lived
     assert await beside_are_gone(world)
@@ -315,7 +315,7 @@ async def test_a_log_that_has_lost_events_ends_it(world: World, eventually: Even
         await connection.execute("DELETE FROM events WHERE position = 2")
     await ask(world)
     async with background(rebuilder(world).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert await state(world) == [("failed", "EventsMissing")]
     assert await books_and_referees(world.postgres) == lived
 
@@ -332,7 +332,7 @@ async def test_tables_begun_by_another_version_of_the_schema_are_begun_anew(
         await connection.execute("ALTER TABLE next_places ADD COLUMN another int NOT NULL")
         await connection.execute("INSERT INTO migrations (name, checksum) VALUES ('leaderboard/9999_next.sql', '')")
     async with background(rebuilder(world).run):
-        await eventually(lambda: ended(world), within=20)
+        await eventually(lambda: ended(world), within=90)
     assert await state(world) == [("done", "")]
     assert await books_and_referees(world.postgres) == lived
 

@@ -112,15 +112,15 @@ def test_the_secrets_are_for_the_owner_only(stack: Stack) -> None:
 async def test_whoever_is_killed_is_started_again(stack: Stack, eventually: Eventually, name: str) -> None:
     before = stack.pid(name)
     stack.kill(name)
-    await eventually(lambda: stack.pid(name) != before and born(stack.pid(name)) is not None, within=20)
+    await eventually(lambda: stack.pid(name) != before and born(stack.pid(name)) is not None, within=90)
     ports = stack.ports
-    await eventually(lambda: is_serving(ports.probes("referral")) and is_ok(ports.gateway, "/readyz"), within=30)
+    await eventually(lambda: is_serving(ports.probes("referral")) and is_ok(ports.gateway, "/readyz"), within=90)
 
 
 async def test_a_killed_database_comes_back_with_its_data(stack: Stack, eventually: Eventually) -> None:
     before = stack.pid("postgres")
     stack.kill("postgres")
-    await eventually(lambda: stack.pid("postgres") != before, within=20)
+    await eventually(lambda: stack.pid("postgres") != before, within=90)
 
     async def migrations() -> object:
         connection = await asyncpg.connect(stack.line["postgres"])
@@ -129,7 +129,7 @@ async def test_a_killed_database_comes_back_with_its_data(stack: Stack, eventual
         finally:
             await connection.close()
 
-    assert await eventually(migrations, within=30)
+    assert await eventually(migrations, within=90)
 
 
 async def test_a_supervisor_that_is_killed_leaves_no_process(place: Path, eventually: Eventually) -> None:
@@ -137,7 +137,7 @@ async def test_a_supervisor_that_is_killed_leaves_no_process(place: Path, eventu
     children = list(running.processes().values())
     assert len(children) == len(SERVICES) + 5
     running.kill_supervisor()
-    await eventually(lambda: not any(map(born, children)), within=20)
+    await eventually(lambda: not any(map(born, children)), within=90)
     again = Stack(place)  # what the first left is no obstacle
     again.clean()
     assert not any(map(born, again.processes().values()))

@@ -262,7 +262,7 @@ class TestRelay:
         async with running(Relay(mesh.publisher, shelf).run(), Relay(mesh.publisher, shelf).run()):
             for round_number in range(1, 4):
                 await mesh.append(same_partition(50))
-                await eventually(lambda wanted=50 * round_number: len(set(shelf.positions(0))) == wanted, within=15)
+                await eventually(lambda wanted=50 * round_number: len(set(shelf.positions(0))) == wanted, within=60)
                 assert await kill_leader(mesh.dsn) == 1
         await assert_gapless(mesh, 150)
         assert sorted(set(shelf.positions(0))) == list(range(1, 151))
@@ -295,7 +295,7 @@ class TestRelay:
                 return True
 
             await eventually(appended)
-            await eventually(lambda: len(set(shelf.positions(0))) == 6, within=15)
+            await eventually(lambda: len(set(shelf.positions(0))) == 6, within=60)
 
     async def test_an_event_too_large_for_the_broker_stops_nothing(
         self, mesh: Pair, kafka_bootstrap: str, eventually: Eventually

@@ -51,7 +51,7 @@ async def test_a_payment_of_an_unknown_order_is_on_the_list(
     stack: Stack, http: aiohttp.ClientSession, eventually: Eventually
 ) -> None:
     payment_id = await paid(http, stack, "order-nobody-announced")
-    await eventually(lambda: is_booked(stack, payment_id), within=30)
+    await eventually(lambda: is_booked(stack, payment_id), within=90)
 
 
 async def test_a_callback_is_not_lost_with_the_process_that_took_it(

@@ -69,7 +69,7 @@ async def running(
         return next((line["grpc_port"] for line in lines if line.get("event") == "ready"), None)
 
     try:
-        address = f"127.0.0.1:{await eventually(port, within=30)}"
+        address = f"127.0.0.1:{await eventually(port, within=90)}"
         async with rpc.channel(address, caller="anonymous") as channel:
             yield Running(process, channel, dsn, MovableClock(tmp_path / "clock"))
     finally:

@@ -121,8 +121,8 @@ async def test_replicas_restart_one_by_one_and_no_call_fails(
         "TEST_MODE": "1",
         "KAFKA_BOOTSTRAP": kafka_bootstrap,
         "KAFKA_IDEMPOTENT": "0",
-        # Longer than callers take to try a replica again: until then the one that drains is all they have.
-        "DRAIN_WAIT_SECONDS": "3",
+        # As the manifests have it: callers take half of it to try a replica again, and have the other one until then.
+        "DRAIN_WAIT_SECONDS": "5",
         "FINGERPRINT_KEY": "a development key of some length",
         "RISK_HASH_KEY": "another key of some length",
         **{f"{name}_ADDRESS": NOBODY for name in ("DISTRIBUTION", "PAYOUT", "SCORE")},
@@ -156,7 +156,7 @@ async def test_gateways_restart_one_by_one_and_no_request_fails(
         "POSTGRES_DSN": await database("referral"),
         "KAFKA_BOOTSTRAP": kafka_bootstrap,
         "KAFKA_IDEMPOTENT": "0",
-        "DRAIN_WAIT_SECONDS": "3",
+        "DRAIN_WAIT_SECONDS": "5",
         "FINGERPRINT_KEY": "a development key of some length",
         "RISK_HASH_KEY": "another key of some length",
         "DISTRIBUTION_ADDRESS": NOBODY,

@@ -65,7 +65,7 @@ async def room(
         return ready_line(log)
 
     try:
-        line = await eventually(ports, within=30)
+        line = await eventually(ports, within=90)
         address = f"127.0.0.1:{line['grpc_port']}"
         async with (
             grpc.aio.insecure_channel(address) as channel,
@@ -109,5 +109,5 @@ async def test_its_event_log_answers_for_its_own_topics_only(room: Room) -> None
 
 async def test_told_to_stop_it_ends_with_code_zero(room: Room, eventually: Callable[..., Awaitable[Any]]) -> None:
     room.process.signal(signal.SIGTERM)
-    await eventually(lambda: room.process.exit_code is not None, within=15)
+    await eventually(lambda: room.process.exit_code is not None, within=60)
     assert room.process.exit_code == 0

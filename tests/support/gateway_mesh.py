@@ -74,6 +74,6 @@ async def ready_port(process: Process) -> int:
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         return next((line["grpc_port"] for line in lines if line.get("event") == "ready"), None)
 
-    port = await eventually(said, within=30)
+    port = await eventually(said, within=90)
     assert port is not None
     return port
