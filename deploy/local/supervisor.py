@@ -28,6 +28,7 @@ class Kept:
         self._deaths = 0
         self._start_at = 0.0
         self._was_ready = False
+        self._lived_at = float("-inf")
         self.process = Process(spec, self._log)
 
     def wait_ready(self) -> None:
@@ -56,13 +57,18 @@ class Kept:
     def _note_health(self) -> None:
         if not self._was_ready and self.spec.ready():
             self._was_ready = True
+        if self._was_ready:
+            self._lived_at = time.monotonic()
         if self._was_ready and time.monotonic() - self.process.started_at > STEADY_SECONDS:
             self._deaths = 0
 
     def _schedule(self) -> None:
-        """Decides when to start it again; only deaths before it was ever ready count towards giving up."""
+        """Decides when to start it again; what has lived is given up when it has not lived again for long.
+
+        PostgreSQL that was killed dies at every start until its last query is over: seconds on a busy machine.
+        """
         self._deaths = 1 if self._was_ready else self._deaths + 1
-        if self._deaths >= QUICK_DEATHS_MAX:
+        if self._deaths >= QUICK_DEATHS_MAX and time.monotonic() > self._lived_at + READY_SECONDS:
             raise Trouble(
                 f"{self.spec.name} died {self._deaths} times before it was ready, the last time with code"
                 f" {self.process.exit_code} ({self.process.last_words()}): see {self._log}."

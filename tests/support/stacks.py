@@ -65,8 +65,8 @@ class Stack:
 
     def tells(self) -> str:
         """What the supervisor says of itself: how far it is, and why it gave up."""
-        record = self._state.read_record()
-        return f"the stack: {record.get('phase', 'gone')} {record.get('sentence', '')}".strip()
+        phase = self._state.read_record().get("phase", "gone")
+        return f"the stack: {phase} {self._state.read_failure(self._supervisor.pid)}".strip()
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.pid(name), number)
