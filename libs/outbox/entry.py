@@ -68,9 +68,9 @@ TELLING_WRITTEN = f"""
 """Part of a statement that changes something as `written`, and tells of it where it did; see `telling`."""
 
 
-def telling(message: Message, *, key: str, occurred_at: datetime) -> tuple[object, ...]:
+def telling(messages: Iterable[Message], *, key: str, occurred_at: datetime) -> tuple[object, ...]:
     """The first seven parameters of a statement with TELLING_WRITTEN."""
-    return *outbox_columns([Entry(message, key)]), occurred_at, current_traceparent()
+    return *outbox_columns([Entry(message, key) for message in messages]), occurred_at, current_traceparent()
 
 
 def outbox_columns(entries: Iterable[Entry | tuple[Message, str, int | None]]) -> Columns:

@@ -3,6 +3,7 @@
 import itertools
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,13 +13,16 @@ import pytest
 
 from libs.ids import new_id
 from libs.postgres import Postgres
+from protos.payout.v1 import events_pb2
 from services.payout.model import Event, Money, Stage
-from services.payout.model.payouts import Payout
+from services.payout.model.destinations import Destination, DestinationState
+from services.payout.model.payouts import Payout, begun
 from services.payout.model.submissions import AttemptState
 from services.payout.rules.machine import TABLE
-from services.payout.store import payouts
-from services.payout.store.payouts import Opening, With
+from services.payout.store import openings, payouts
+from services.payout.store.payouts import With
 from tests.conftest import Database
+from tests.support.provider import TRON
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAIRS = {(stage, to) for (stage, _), to in TABLE.items()}
@@ -47,12 +51,15 @@ async def postgres(database: Database) -> AsyncIterator[Postgres]:
 
 async def brought(connection: Any, stage: Stage) -> Payout:
     """A payout that was moved to a stage, its money with it."""
-    opening = Opening(
-        new_id(), uuid.uuid4(), uuid.uuid4(), "usdttrc20", 40_000_000, 1_000_000, Decimal(39),
+    place = Destination(
+        new_id(), uuid.uuid4(), "usdttrc20", TRON, "", uuid.uuid4(), DestinationState.NEW, NOW, None, None
+    )
+    payout = begun(
+        new_id(), place, 40_000_000, fee_micro=1_000_000, net_amount=Decimal(39), quoted_until=NOW,
         needs_confirmation=False, approvals_needed=0, approval_reasons=(), cumulative_micro=40_000_000, due_at=NOW,
-        request_id=str(uuid.uuid4()), fingerprint=b"x",
+        request_id=str(uuid.uuid4()), now=NOW,
     )  # fmt: skip
-    payout = await payouts.insert(connection, opening, NOW)
+    assert await openings.insert(connection, payout, b"x", destination=place)
     for event in WAY[stage]:
         also = With()
         if payout.stage is Stage.REQUESTED:
@@ -61,6 +68,39 @@ async def brought(connection: Any, stage: Stage) -> Payout:
             also = With(money=Money.BURNED)
         payout = await payouts.move(connection, payout, event, NOW, actor="test", also=also)
     return payout
+
+
+async def test_a_payout_that_begins_is_kept_as_it_was_told(postgres: Postgres) -> None:
+    async with postgres.transaction() as connection:
+        payout = await brought(connection, Stage.REQUESTED)
+        assert await payouts.get(connection, payout.payout_id) == payout
+        rows = await connection.fetch("SELECT topic, payload FROM outbox ORDER BY id")
+    destination, change = (row["payload"] for row in rows)
+    assert [row["topic"] for row in rows] == ["payout.destinations.v1", "payout.payouts.v1"]
+    assert events_pb2.DestinationChanged.FromString(destination).destination_id == str(payout.destination_id)
+    assert events_pb2.PayoutChanged.FromString(change) == payouts.event_of(payout)
+
+
+async def test_every_move_is_told_as_it_was_kept(postgres: Postgres) -> None:
+    async with postgres.transaction() as connection:
+        payout = await brought(connection, Stage.COMPLETED)
+        told = await connection.fetchval("SELECT payload FROM outbox ORDER BY id DESC LIMIT 1")
+        assert events_pb2.PayoutChanged.FromString(told) == payouts.event_of(payout)
+        assert await payouts.get(connection, payout.payout_id) == payout
+
+
+async def test_nothing_begins_for_an_account_that_was_erased(postgres: Postgres) -> None:
+    async with postgres.transaction() as connection:
+        payout = await brought(connection, Stage.QUEUED)
+        await connection.execute("INSERT INTO erased_accounts VALUES ($1, $2, $3)", payout.account_ref, new_id(), NOW)
+        place = Destination(
+            new_id(), payout.account_ref, "usdttrc20", TRON, "m", uuid.uuid4(), DestinationState.NEW, NOW, None, None
+        )
+        again = replace(payout, payout_id=new_id(), destination_id=place.destination_id, request_id="again")
+        before = await connection.fetchval("SELECT count(*) FROM outbox")
+        assert not await openings.insert(connection, again, b"x", destination=place)
+        assert await connection.fetchval("SELECT count(*) FROM outbox") == before
+        assert await payouts.find(connection, again.payout_id) is None
 
 
 async def test_the_store_knows_the_same_moves_as_the_table(postgres: Postgres) -> None:

@@ -16,11 +16,12 @@ from services.distribution.model.holds import HoldState
 from services.payout.commands import attempts
 from services.payout.commands.handover import Handover
 from services.payout.model import Event, Money, Stage
-from services.payout.model.payouts import Payout
+from services.payout.model.destinations import Destination, DestinationState
+from services.payout.model.payouts import Payout, begun
 from services.payout.model.submissions import Attempt
 from services.payout.provider.client import Client
-from services.payout.store import payouts, submissions
-from services.payout.store.payouts import Opening, With
+from services.payout.store import destinations, openings, payouts, submissions
+from services.payout.store.payouts import With
 from tests.support import treasury
 from tests.support.provider import TRON, Running, client_of, provider_running
 from tests.support.treasury import Treasury
@@ -62,26 +63,21 @@ class Road:
 
     async def queued(self, creator_ref: str, amount_micro: int, address: str = TRON) -> Payout:
         now, account_ref, destination_id = self.clock.now(), uuid.UUID(creator_ref), new_id()
-        opening = Opening(
-            new_id(), account_ref, destination_id, "usdttrc20", amount_micro, FEE_MICRO,
-            Decimal(amount_micro - FEE_MICRO) / 1_000_000, needs_confirmation=False, approvals_needed=0,
-            approval_reasons=(), cumulative_micro=amount_micro, due_at=now, request_id=str(new_id()),
-            fingerprint=b"x",
-        )  # fmt: skip
         address_ref = uuid.UUID(bytes=hashlib.sha256(address.encode()).digest()[:16])
+        place = Destination(
+            destination_id, account_ref, "usdttrc20", address, "", address_ref, DestinationState.NEW, now, None, None
+        )
+        payout = begun(
+            new_id(), place, amount_micro, fee_micro=FEE_MICRO,
+            net_amount=Decimal(amount_micro - FEE_MICRO) / 1_000_000, quoted_until=now,
+            needs_confirmation=False, approvals_needed=0, approval_reasons=(),
+            cumulative_micro=amount_micro, due_at=now, request_id=str(new_id()), now=now,
+        )  # fmt: skip
         async with self.postgres.transaction() as connection:
-            await connection.execute(
-                """
-                INSERT INTO destinations
-                    (destination_id, account_ref, currency, address, memo, address_ref, state, added_at, confirmed_at,
-                     usable_from)
-                VALUES ($1, $2, 'usdttrc20', $3, $4, $5, 2, $6, $6, $6)
-                """,
-                destination_id, account_ref, address, "", address_ref, now,
-            )  # fmt: skip
-            await connection.execute("SELECT 1")
-        async with self.postgres.transaction() as connection:
-            payout = await payouts.insert(connection, opening, now)
+            assert await openings.insert(connection, payout, b"x", destination=place)
+            await destinations.set_state(
+                connection, place, DestinationState.CONFIRMED, confirmed_at=now, usable_from=now
+            )
         await self.books.hold(creator_ref, amount_micro, str(payout.payout_id))
         async with self.postgres.transaction() as connection:
             also = With(money=Money.HELD, held=True)

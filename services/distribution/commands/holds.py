@@ -7,7 +7,6 @@ from libs.postgres import Connection, Postgres, retried
 from services.distribution import metrics
 from services.distribution.commands import posting
 from services.distribution.commands.freezes import tell
-from services.distribution.model import creator_account
 from services.distribution.model.earnings import EarningsChange
 from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
 from services.distribution.model.ledger import TransferKind
@@ -26,11 +25,13 @@ async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabl
         if earlier := rules.earlier(rounds, wanted):
             return Answered(earlier, replayed=True)
         rules.check_next_round(rounds, wanted)
-        rules.check_open(enabled=enabled, paused=(await treasury.keep_switch(connection)).paused)
-        state = (await earnings.lock_states(connection, [wanted.creator_ref]))[wanted.creator_ref]
-        rules.check_not_frozen(state)
         now = clock.now()
-        await _check_withdrawable(connection, wanted, now)
+        kept = await store.lock_withdrawable(connection, wanted.creator_ref, now)
+        rules.check_open(enabled=enabled, paused=kept.paused)
+        rules.check_not_frozen(kept.creator)
+        rules.check_withdrawable(
+            wanted.amount_micro, settled_micro=kept.settled_micro, maturing_micro=kept.maturing_micro
+        )
         move = Move(HoldState.HELD)
         transfer_id = await posting.post(
             connection,
@@ -39,7 +40,7 @@ async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabl
             rules.legs(wanted.creator_ref, wanted.amount_micro, move),
             now=now,
         )
-        hold = await store.insert(connection, wanted, transfer_id, now, forfeitures=state.forfeitures)
+        hold = await store.insert(connection, wanted, transfer_id, now, forfeitures=kept.creator.forfeitures)
         await _tell(connection, hold, str(transfer_id))
     metrics.HOLDS.labels(HoldState.HELD.name).inc()
     return Answered(hold, replayed=False)
@@ -69,15 +70,6 @@ async def move_hold(
             moved = await _move(connection, hold, move, clock.now())
     metrics.HOLDS.labels(move.to.name).inc()
     return Answered(moved, replayed=False)
-
-
-async def _check_withdrawable(connection: Connection, wanted: Wanted, now: datetime) -> None:
-    settled = creator_account(wanted.creator_ref, "settled")
-    rules.check_withdrawable(
-        wanted.amount_micro,
-        settled_micro=(await posting.lock(connection, [settled]))[settled],
-        maturing_micro=await earnings.maturing_micro(connection, wanted.creator_ref, now),
-    )
 
 
 async def _move(connection: Connection, hold: Hold, move: Move, now: datetime) -> Hold:

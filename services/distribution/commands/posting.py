@@ -1,6 +1,5 @@
 """How every command but Finalize moves money: one transfer, its legs, its balances, in the transaction under way."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -33,29 +32,24 @@ async def post(
 
 async def post_many(connection: Connection, postings: Iterable[Posting], *, now: datetime) -> list[UUID]:
     """Posts several transfers; what they move together is checked and applied at once, in account-id order."""
-    wanted = [each._replace(legs={name: micro for name, micro in each.legs.items() if micro}) for each in postings]
-    for posting in wanted:
-        if not posting.legs or sum(posting.legs.values()) != 0:
-            raise ValueError(f"legs of {posting.kind.name} do not balance")
-    names = {name for posting in wanted for name in posting.legs}
-    ids = await transfers.account_ids(connection, {name: kind_of(name) for name in names})
     made = [
         transfers.Transfer(
             each.transfer_id or new_id(),
             each.kind,
             each.cause_id,
-            {ids[name]: amount_micro for name, amount_micro in each.legs.items()},
+            {name: amount_micro for name, amount_micro in each.legs.items() if amount_micro},
         )
-        for each in wanted
+        for each in postings
     ]
-    moved: Counter[int] = Counter()
+    kinds: dict[str, AccountKind] = {}
+    more_owed_micro = 0
     for transfer in made:
-        moved.update(transfer.legs)
-    await transfers.insert(connection, made, recorded_at=now)
-    await transfers.move(connection, moved)
-    owed_micro = sum(moved[ids[name]] for name in names if kind_of(name) in _OWED)
-    if owed_micro:
-        await transfers.add_owed(connection, owed_micro)
+        if not transfer.legs or sum(transfer.legs.values()) != 0:
+            raise ValueError(f"legs of {transfer.kind.name} do not balance")
+        for name, amount_micro in transfer.legs.items():
+            kind = kinds[name] = kind_of(name)
+            more_owed_micro += amount_micro if kind in _OWED else 0
+    await transfers.post(connection, kinds, made, more_owed_micro=more_owed_micro, recorded_at=now)
     return [transfer.transfer_id for transfer in made]
 
 

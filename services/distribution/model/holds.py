@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
+from services.distribution.model.earnings import CreatorState
+
 
 class HoldState(IntEnum):
     """held → returned | burned; burned → completed | failed. Numbered as in the API and in the books."""
@@ -23,6 +25,15 @@ class Wanted(NamedTuple):
     round: int
     creator_ref: str
     amount_micro: int
+
+
+class Withdrawable(NamedTuple):
+    """What decides whether a creator's money may be held: the switch of all payouts, its balance, and its state."""
+
+    paused: bool
+    settled_micro: int
+    maturing_micro: int
+    creator: CreatorState
 
 
 @dataclass(frozen=True, slots=True)

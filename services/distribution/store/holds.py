@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 
 from libs.postgres import Connection
-from services.distribution.model.holds import Hold, HoldState, Move, Wanted
+from services.distribution.model.earnings import CreatorState
+from services.distribution.model.holds import Hold, HoldState, Move, Wanted, Withdrawable
 
 _HOLD = """
     payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at,
@@ -31,6 +32,22 @@ async def lock(connection: Connection, payout_id: str) -> list[Hold]:
         payout_id,
     )
     return [_hold(row) for row in rows]
+
+
+async def lock_withdrawable(connection: Connection, creator_ref: str, now: datetime) -> Withdrawable:
+    """Locks and reads what a hold is decided by; of a creator that nothing was ever kept of, too."""
+    (row,) = await connection.fetch(
+        """
+        SELECT paused, settled_micro, maturing_micro, (creator).creator_ref::text, (creator).frozen,
+            (creator).standing_revision, (creator).paid_out_micro, (creator).reversed_micro, (creator).changed_at,
+            (creator).forfeitures
+        FROM lock_withdrawable($1, $2)
+        """,
+        creator_ref,
+        now,
+    )
+    paused, settled_micro, maturing_micro, *creator = row
+    return Withdrawable(paused, settled_micro, maturing_micro, CreatorState(*creator))
 
 
 async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime, *, forfeitures: int) -> Hold:

@@ -16,12 +16,12 @@ OVERDRAWN = "accounts_not_overdrawn"
 
 
 class Transfer(NamedTuple):
-    """One transfer before it is written; legs are micro-USD by account id and sum to zero."""
+    """One transfer before it is written; legs are micro-USD by account name and sum to zero."""
 
     transfer_id: UUID
     kind: TransferKind
     cause_id: str
-    legs: Mapping[int, int]
+    legs: Mapping[str, int]
 
 
 async def account_ids(connection: Connection, kinds: Mapping[str, AccountKind]) -> dict[str, int]:
@@ -43,11 +43,6 @@ async def account_ids(connection: Connection, kinds: Mapping[str, AccountKind]) 
     return found
 
 
-async def add_owed(connection: Connection, amount_micro: int) -> None:
-    """Adds to what creators have settled and held together; the last lock that a transaction takes."""
-    await connection.execute("UPDATE owed SET owed_micro = owed_micro + $1", amount_micro)
-
-
 async def _find(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     rows = await connection.fetch("SELECT name, account_id FROM accounts WHERE name = ANY ($1::text[])", names)
     return {row["name"]: row["account_id"] for row in rows}
@@ -66,37 +61,33 @@ async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row["name"]: row["balance_micro"] for row in rows}
 
 
-async def insert(connection: Connection, transfers: Sequence[Transfer], *, recorded_at: datetime) -> None:
-    """Writes transfers, and through a trigger their entries."""
-    # A two-dimensional array would need legs of one length: rows are sent one by one, in one round trip.
-    await connection.executemany(
-        """
-        INSERT INTO transfers (transfer_id, kind, cause_id, recorded_at, account_ids, amounts_micro)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        """,
-        [
-            (each.transfer_id, int(each.kind), each.cause_id, recorded_at, list(each.legs), list(each.legs.values()))
-            for each in transfers
-        ],
-    )
+async def post(
+    connection: Connection,
+    kinds: Mapping[str, AccountKind],
+    transfers: Sequence[Transfer],
+    *,
+    more_owed_micro: int,
+    recorded_at: datetime,
+) -> None:
+    """Writes transfers, their entries, the balances that they move, and what creators are owed the more, at once.
 
-
-async def move(connection: Connection, amounts: Mapping[int, int]) -> None:
-    """Changes balances, locked in the order of the account ids. Raises InsufficientBalance."""
-    # NO KEY: the entries just written hold their accounts' keys, and two transfers would wait for each other's.
+    `kinds` are those of all accounts moved; missing ones are made. Raises InsufficientBalance.
+    """
+    places = {name: place for place, name in enumerate(kinds, 1)}
+    legs = [(number, each.legs) for number, each in enumerate(transfers, 1)]
     try:
         await connection.execute(
-            """
-            WITH locked AS (
-                SELECT account_id FROM accounts WHERE account_id = ANY ($1::bigint[])
-                ORDER BY account_id FOR NO KEY UPDATE
-            )
-            UPDATE accounts SET balance_micro = balance_micro + moved.amount_micro
-            FROM unnest($1::bigint[], $2::bigint[]) AS moved (account_id, amount_micro) JOIN locked USING (account_id)
-            WHERE accounts.account_id = moved.account_id
-            """,
-            list(amounts),
-            list(amounts.values()),
+            "SELECT post_transfers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            list(kinds),
+            list(kinds.values()),
+            [each.transfer_id for each in transfers],
+            [each.kind for each in transfers],
+            [each.cause_id for each in transfers],
+            [number for number, moved in legs for _ in moved],
+            [places[name] for _, moved in legs for name in moved],
+            [amount_micro for _, moved in legs for amount_micro in moved.values()],
+            more_owed_micro,
+            recorded_at,
         )
     except asyncpg.CheckViolationError as error:
         if violated(error) == OVERDRAWN:

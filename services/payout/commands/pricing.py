@@ -80,10 +80,6 @@ class Pricing:
                 log.warning("no fresh price", currency=ticker)
         return self.usable(known, ticker)
 
-    async def known(self, connection: Connection, ticker: str) -> Price:
-        """Return the price known. Raises PriceUnknown."""
-        return self.usable(await prices.find(connection, ticker), ticker)
-
     def is_usable(self, price: Price) -> bool:
         """Whether a price is not too old to offer anything by it."""
         return rules.is_fresh(price, self._clock.now(), self._max_age)

@@ -22,14 +22,16 @@ from services.payout.ledger import LedgerRefused
 from services.payout.model import Stage
 from services.payout.model.currencies import CURRENCIES, Currency
 from services.payout.model.destinations import Destination, DestinationState
-from services.payout.model.payouts import Payout
+from services.payout.model.payouts import Payout, begun
 from services.payout.rules import addresses, approvals, confirmations, quotes, requests
 from services.payout.rules.confirmations import Challenge, Method
 from services.payout.screening import Screening
 from services.payout.settings import Settings
-from services.payout.store import accounts, destinations, limits, locks, payouts, prices
+from services.payout.store import accounts, destinations, limits, locks, openings, payouts
 from services.payout.store import confirmations as confirmation_store
-from services.payout.store.payouts import Opening
+from services.payout.store.limits import SoFar
+from services.payout.store.openings import Situation
+from services.payout.store.prices import Quote
 
 _NONCE_BYTES = 16
 
@@ -119,53 +121,60 @@ class Requesting:
         """Write a payout down, or find it; None where its address is blocked, which is kept."""
         async with self._postgres.transaction() as connection:
             await locks.request(connection, wanted.request_id, wanted.account_ref)
-            so_far = await limits.so_far(connection, wanted.account_ref, wanted.request_id)
-            if so_far.was_requested and (earlier := await payouts.by_request(connection, wanted.request_id)):
-                payout, known = earlier
-                if known != wanted.fingerprint:
-                    raise RequestIdReused(field="request_id")
-                return payout, await confirmation_store.find(connection, payout.payout_id)
+            met = await openings.look(connection, self._look(wanted))
+            if met.was_requested:
+                return await _opened_before(connection, wanted)
             if not self._settings.payouts_enabled:
                 raise PayoutsClosed
             if suspended:
                 raise AccountSuspended
-            now = self._clock.now()
-            offered = await self._offered(connection, wanted, now)
-            payout_id = new_id()
-            await self._check_window(connection, wanted, so_far, payout_id, now)
-            destination = await self._destination(connection, wanted, now, blocked=blocked)
+            now, payout_id = self._clock.now(), new_id()
+            offered = self._offered(wanted, met, now)
+            await self._check_window(connection, wanted, met.so_far, payout_id, now)
+            destination = await self._destination(connection, wanted, met, now, blocked=blocked)
             if destination.state is DestinationState.BLOCKED:
                 return None
-            opening = self._opening(wanted, destination, payout_id, offered, so_far, now)
-            payout = await payouts.insert(connection, opening, now)
-            if not payout.needs_confirmation:
-                return payout, None
-            challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
-            await confirmation_store.put(connection, payout, challenge)
+            payout = self._begun(wanted, destination, payout_id, offered, met.so_far, now)
+            challenge = None
+            if payout.needs_confirmation:
+                challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
+            fresh = destination if met.destination is None else None
+            if not await openings.insert(
+                connection, payout, wanted.fingerprint, challenge=challenge, destination=fresh, shared=met.shared
+            ):
+                raise PayoutAccountUnreachable
             return payout, challenge
 
-    async def _offered(self, connection: Connection, wanted: Wanted, now: datetime) -> prices.Quote:
+    def _look(self, wanted: Wanted) -> openings.Look:
+        return openings.Look(
+            wanted.account_ref,
+            wanted.request_id,
+            wanted.currency.ticker,
+            wanted.quote_id,
+            wanted.address,
+            wanted.memo,
+            addresses.ref_of(wanted.address, self._settings.ref_key),
+        )
+
+    def _offered(self, wanted: Wanted, met: Situation, now: datetime) -> Quote:
         least_micro = self._settings.payout_minimum_micro
         if wanted.amount_micro < least_micro:
             raise quotes.BelowMinimum(field="amount_micro", minimum_micro=least_micro)
         if wanted.quote_id is None:
-            price = await self._pricing.known(connection, wanted.currency.ticker)
+            price = self._pricing.usable(met.price, wanted.currency.ticker)
             lasts = timedelta(seconds=self._settings.quote_seconds)
             offer = quotes.offer(wanted.amount_micro, price, least_micro=least_micro)
-            return prices.Quote(
-                new_id(), wanted.account_ref, price.currency, wanted.amount_micro, *offer, now, now + lasts
-            )
-        quote = await prices.find_quote(connection, wanted.quote_id, wanted.account_ref)
-        if quote is None:
+            return Quote(new_id(), wanted.account_ref, price.currency, wanted.amount_micro, *offer, now, now + lasts)
+        if met.quote is None:
             raise quotes.QuoteUnknown
-        if quote.expires_at <= now:
+        if met.quote.expires_at <= now:
             raise quotes.QuoteExpired
-        if (quote.amount_micro, quote.currency) != (wanted.amount_micro, wanted.currency.ticker):
+        if (met.quote.amount_micro, met.quote.currency) != (wanted.amount_micro, wanted.currency.ticker):
             raise quotes.QuoteMismatch(field="quote_id")
-        return quote
+        return met.quote
 
     async def _check_window(
-        self, connection: Connection, wanted: Wanted, so_far: limits.SoFar, payout_id: UUID, now: datetime
+        self, connection: Connection, wanted: Wanted, so_far: SoFar, payout_id: UUID, now: datetime
     ) -> None:
         try:
             approvals.check_window(so_far.last_requested_at, now, self._limits)
@@ -174,53 +183,59 @@ class Requesting:
                 raise
 
     async def _destination(
-        self, connection: Connection, wanted: Wanted, now: datetime, *, blocked: bool
+        self, connection: Connection, wanted: Wanted, met: Situation, now: datetime, *, blocked: bool
     ) -> Destination:
-        """Find the destination, or write it down; one that was removed begins anew."""
-        ticker = wanted.currency.ticker
-        known = await destinations.match(connection, wanted.account_ref, ticker, wanted.address, wanted.memo)
-        state = DestinationState.BLOCKED if blocked else DestinationState.NEW
+        """Return where it goes; a new one is written with the payout, or here where it is blocked.
+
+        One that was removed begins anew.
+        """
+        known, state = met.destination, DestinationState.BLOCKED if blocked else DestinationState.NEW
         if known is None:
-            address_ref = addresses.ref_of(wanted.address, self._settings.ref_key)
+            ticker, address_ref = wanted.currency.ticker, addresses.ref_of(wanted.address, self._settings.ref_key)
             known = Destination(
                 new_id(), wanted.account_ref, ticker, wanted.address, wanted.memo, address_ref, state, now, None, None
             )
-            if not await destinations.insert(connection, known):
+            if blocked and not await destinations.insert(connection, known):
                 raise PayoutAccountUnreachable
         elif (blocked and known.state is not state) or known.state is DestinationState.REMOVED:
             known = await destinations.set_state(connection, known, state)
             await destinations.tell(connection, known, now)
         return known
 
-    def _opening(
+    def _begun(
         self,
         wanted: Wanted,
         destination: Destination,
         payout_id: UUID,
-        offered: prices.Quote,
-        so_far: limits.SoFar,
+        offered: Quote,
+        so_far: SoFar,
         now: datetime,
-    ) -> Opening:
+    ) -> Payout:
         cumulative_micro = so_far.cumulative_micro + wanted.amount_micro
         needs = approvals.needs(wanted.amount_micro, cumulative_micro, self._limits)
         confirmed = destination.state is DestinationState.CONFIRMED
-        return Opening(
+        return begun(
             payout_id,
-            wanted.account_ref,
-            destination.destination_id,
-            wanted.currency.ticker,
+            destination,
             wanted.amount_micro,
-            offered.fee_micro,
-            offered.net_amount,
+            fee_micro=offered.fee_micro,
+            net_amount=offered.net_amount,
+            quoted_until=offered.expires_at,
             needs_confirmation=needs.fresh or not confirmed,
             approvals_needed=needs.approvals,
-            approval_reasons=needs.reasons,
+            approval_reasons=tuple(needs.reasons),
             cumulative_micro=cumulative_micro,
             due_at=max(now, destination.usable_from or now) if confirmed else now,
             request_id=wanted.request_id,
-            fingerprint=wanted.fingerprint,
-            quoted_until=offered.expires_at,
+            now=now,
         )
+
+
+async def _opened_before(connection: Connection, wanted: Wanted) -> tuple[Payout, Challenge | None]:
+    payout, known = await payouts.by_request(connection, wanted.request_id)
+    if known != wanted.fingerprint:
+        raise RequestIdReused(field="request_id")
+    return payout, await confirmation_store.find(connection, payout.payout_id)
 
 
 def challenge_for(payout: Payout, now: datetime, lasts: timedelta) -> Challenge:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from services.payout.model import Money, Stage
+from services.payout.model.destinations import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,58 @@ class Payout:
     def net_micro(self) -> int:
         """Gross less fee, in micro-USD."""
         return self.amount_micro - self.fee_micro
+
+
+def begun(
+    payout_id: UUID,
+    destination: Destination,
+    amount_micro: int,
+    *,
+    fee_micro: int,
+    net_amount: Decimal,
+    quoted_until: datetime,
+    needs_confirmation: bool,
+    approvals_needed: int,
+    approval_reasons: tuple[str, ...],
+    cumulative_micro: int,
+    due_at: datetime,
+    request_id: str,
+    now: datetime,
+) -> Payout:
+    """Return a payout as it begins: requested, its money asked for, nothing happened to it yet."""
+    return Payout(
+        payout_id,
+        destination.account_ref,
+        destination.destination_id,
+        destination.address,
+        destination.memo,
+        destination.currency,
+        amount_micro,
+        fee_micro,
+        fee_final=False,
+        net_amount=net_amount,
+        quoted_until=quoted_until,
+        stage=Stage.REQUESTED,
+        reason="",
+        round=1,
+        revision=1,
+        money=Money.ASKED,
+        held=False,
+        manual=False,
+        needs_confirmation=needs_confirmation,
+        approvals_needed=approvals_needed,
+        approval_reasons=approval_reasons,
+        cumulative_micro=cumulative_micro,
+        confirmed_at=None,
+        approved_at=None,
+        due_at=due_at,
+        tries=0,
+        sent_amount=None,
+        transaction_hash="",
+        request_id=request_id,
+        requested_at=now,
+        changed_at=now,
+    )
 
 
 @dataclass(frozen=True, slots=True)

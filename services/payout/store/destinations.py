@@ -17,12 +17,12 @@ from services.payout.model.destinations import Destination, DestinationState
 _DESTINATION: Final = """
     destination_id, account_ref, currency, address, memo, address_ref, state, added_at, confirmed_at, usable_from
     """
-_SHARED_MAX: Final = 10
+SHARED_MAX: Final = 10
 
 
 async def insert(connection: Connection, wanted: Destination) -> bool:
     """Write a destination down, and tell of it and of who else uses it; False where the account was erased."""
-    shared = await sharers(connection, wanted)
+    event = event_of(wanted, await sharers(connection, wanted), wanted.added_at)
     inserted: bool = await connection.fetchval(
         f"""
         WITH written AS (
@@ -32,9 +32,7 @@ async def insert(connection: Connection, wanted: Destination) -> bool:
         ), told AS ({outbox.TELLING_WRITTEN})
         SELECT EXISTS (SELECT FROM written)
         """,  # noqa: S608 - constants
-        *outbox.telling(
-            _event(wanted, shared, wanted.added_at), key=str(wanted.account_ref), occurred_at=wanted.added_at
-        ),
+        *outbox.telling([event], key=event.account_ref, occurred_at=wanted.added_at),
         wanted.destination_id,
         wanted.account_ref,
         wanted.currency,
@@ -136,7 +134,7 @@ async def sharers(connection: Connection, destination: Destination) -> list[UUID
         """,
         destination.address_ref,
         destination.account_ref,
-        _SHARED_MAX,
+        SHARED_MAX,
     )
     return [row["account_ref"] for row in rows]
 
@@ -147,12 +145,13 @@ async def tell(
     """Tell that an account confirmed an address, ceased to use it or uses it again, and who else uses it."""
     shared: Sequence[UUID] = await sharers(connection, destination)
     if wallet_owner and wallet_owner not in {destination.account_ref, *shared}:
-        shared = [wallet_owner, *shared][:_SHARED_MAX]
-    event = _event(destination, shared, now)
+        shared = [wallet_owner, *shared][:SHARED_MAX]
+    event = event_of(destination, shared, now)
     await outbox.append(connection, event, key=str(destination.account_ref), occurred_at=now)
 
 
-def _event(destination: Destination, shared: Sequence[UUID], now: datetime) -> events_pb2.DestinationChanged:
+def event_of(destination: Destination, shared: Sequence[UUID], now: datetime) -> events_pb2.DestinationChanged:
+    """What is told of a destination."""
     return events_pb2.DestinationChanged(
         destination_id=str(destination.destination_id),
         account_ref=str(destination.account_ref),

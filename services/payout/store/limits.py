@@ -2,51 +2,46 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from libs.postgres import Connection
 from services.payout.model import Order, Stage
 from services.payout.rules.approvals import VERIFIED_BY
 
-_ENDED_BADLY = sorted((Stage.FAILED, Stage.CANCELLED, Stage.DECLINED))
+ENDED_BADLY = sorted((Stage.FAILED, Stage.CANCELLED, Stage.DECLINED))
 
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """When an account last asked, and what was paid to it or is on its way since its last verified payout.
-
-    `was_requested`: the request that this is looked up for has opened a payout, whosoever.
-    """
+    """When an account last asked, and what was paid to it or is on its way since its last verified payout."""
 
     last_requested_at: datetime | None
     cumulative_micro: int
-    was_requested: bool
 
 
-async def so_far(connection: Connection, account_ref: UUID, request_id: str = "") -> SoFar:
-    """What an account asked for; what was refused or cancelled does not count."""
-    (row,) = await connection.fetch(
-        """
-        SELECT (
-            SELECT max(requested_at) FROM payouts
-            WHERE account_ref = $1 AND stage NOT IN (12, 13) AND NOT (stage = 11 AND round = 1 AND NOT held)
-        ), (
-            SELECT coalesce(sum(amount_micro), 0)::bigint FROM payouts
-            WHERE account_ref = $1 AND stage <> ALL ($2::smallint[]) AND requested_at > coalesce(
-                (
-                    SELECT max(requested_at) FROM payouts
-                    WHERE account_ref = $1 AND stage <> ALL ($2::smallint[])
-                        AND confirmed_at IS NOT NULL AND approved_at IS NOT NULL AND approval_reasons && $3
-                ),
-                '-infinity'
-            )
-        ), EXISTS (SELECT FROM payouts WHERE request_id = $4)
-        """,
-        account_ref,
-        _ENDED_BADLY,
-        list(VERIFIED_BY),
-        request_id,
+SO_FAR: Final = """
+    (
+        SELECT max(requested_at) FROM payouts
+        WHERE account_ref = $1 AND stage NOT IN (12, 13) AND NOT (stage = 11 AND round = 1 AND NOT held)
+    ), (
+        SELECT coalesce(sum(amount_micro), 0)::bigint FROM payouts
+        WHERE account_ref = $1 AND stage <> ALL ($2::smallint[]) AND requested_at > coalesce(
+            (
+                SELECT max(requested_at) FROM payouts
+                WHERE account_ref = $1 AND stage <> ALL ($2::smallint[])
+                    AND confirmed_at IS NOT NULL AND approved_at IS NOT NULL AND approval_reasons && $3
+            ),
+            '-infinity'
+        )
     )
+    """
+"""The columns of SoFar, of the account $1; the other two parameters are ENDED_BADLY and VERIFIED_BY, as lists."""
+
+
+async def so_far(connection: Connection, account_ref: UUID) -> SoFar:
+    """What an account asked for; what was refused or cancelled does not count."""
+    (row,) = await connection.fetch(f"SELECT {SO_FAR}", account_ref, ENDED_BADLY, list(VERIFIED_BY))
     return SoFar(*row)
 
 

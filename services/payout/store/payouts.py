@@ -1,7 +1,7 @@
-"""Payouts. What happens to one goes through `move`, and through nothing else."""
+"""Payouts. They begin in `openings`; what happens to one goes through `move`, and through nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -24,28 +24,6 @@ _PAYOUT: Final = """
     transaction_hash, request_id, requested_at, changed_at
     """
 _WHERE_TO: Final = "LEFT JOIN destinations USING (account_ref, destination_id)"
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What a payout begins with."""
-
-    payout_id: UUID
-    account_ref: UUID
-    destination_id: UUID
-    currency: str
-    amount_micro: int
-    fee_micro: int
-    net_amount: Decimal
-    needs_confirmation: bool
-    approvals_needed: int
-    approval_reasons: Sequence[str]
-    cumulative_micro: int
-    due_at: datetime
-    request_id: str
-    fingerprint: bytes
-    quoted_until: datetime | None = None
-    """None for the instant at which it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +50,6 @@ class With:
 NOTHING: Final = With()
 
 
-async def insert(connection: Connection, opening: Opening, now: datetime) -> Payout:
-    """Write a payout down, and tell of it."""
-    (payout,) = await _written(
-        connection,
-        """
-        INSERT INTO payouts (
-            payout_id, account_ref, destination_id, currency, amount_micro, fee_micro, net_amount, stage, actor,
-            needs_confirmation, approvals_needed, approval_reasons, cumulative_micro, due_at, request_id, fingerprint,
-            requested_at, changed_at, quoted_until
-        ) VALUES ($8, $9, $10, $11, $12, $13, $14, 1, 'owner', $15, $16, $17, $18, $19, $20, $21, $22, $22, $23)
-        """,
-        _event(opening, Stage.REQUESTED, revision=1, fee_micro=opening.fee_micro, reason="", now=now),
-        opening.payout_id,
-        opening.account_ref,
-        opening.destination_id,
-        opening.currency,
-        opening.amount_micro,
-        opening.fee_micro,
-        opening.net_amount,
-        opening.needs_confirmation,
-        opening.approvals_needed,
-        list(opening.approval_reasons),
-        opening.cumulative_micro,
-        opening.due_at,
-        opening.request_id,
-        opening.fingerprint,
-        now,
-        opening.quoted_until or now,
-    )
-    return payout
-
-
 async def move(
     connection: Connection, payout: Payout, event: Event, now: datetime, *, actor: str, also: With = NOTHING
 ) -> Payout:
@@ -126,7 +72,7 @@ async def move(
             net_amount = coalesce($26, net_amount), quoted_until = coalesce($27, quoted_until)
         WHERE payout_id = $8 AND revision = $9
         """,
-        _event(payout, to, revision=payout.revision + 1, fee_micro=fee_micro, reason=also.reason, now=now),
+        _moved(payout, to, fee_micro, also.reason, now),
         payout.payout_id,
         payout.revision,
         to,
@@ -151,6 +97,11 @@ async def move(
     if not changed:
         raise asyncpg.SerializationError("the payout was moved meanwhile")
     return changed[0]
+
+
+def _moved(payout: Payout, to: Stage, fee_micro: int, reason: str, now: datetime) -> events_pb2.PayoutChanged:
+    revision = payout.revision + 1
+    return event_of(replace(payout, stage=to, reason=reason, revision=revision, fee_micro=fee_micro, changed_at=now))
 
 
 async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
@@ -201,13 +152,10 @@ async def get(connection: Connection, payout_id: UUID) -> Payout:
     return payout
 
 
-async def by_request(connection: Connection, request_id: str) -> tuple[Payout, bytes] | None:
-    """The payout that a request opened, and the fingerprint of what was asked."""
-    rows = await fetch(connection, "request_id = $1", request_id)
-    if not rows:
-        return None
-    fingerprint = await connection.fetchval("SELECT fingerprint FROM payouts WHERE request_id = $1", request_id)
-    return rows[0], fingerprint
+async def by_request(connection: Connection, request_id: str) -> tuple[Payout, bytes]:
+    """The payout that a request has opened, and the fingerprint of what was asked."""
+    (payout,) = await fetch(connection, "request_id = $1", request_id)
+    return payout, await connection.fetchval("SELECT fingerprint FROM payouts WHERE request_id = $1", request_id)
 
 
 async def in_stages(
@@ -260,7 +208,7 @@ async def _written(
         WITH written AS ({statement} RETURNING *), told AS ({outbox.TELLING_WRITTEN})
         SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}
         """,  # noqa: S608 - constants
-        *outbox.telling(event, key=event.account_ref, occurred_at=to_datetime(event.changed_at)),
+        *outbox.telling([event], key=event.account_ref, occurred_at=to_datetime(event.changed_at)),
         *arguments,
     )
     return [_payout(row) for row in rows]
@@ -278,19 +226,18 @@ def _payout(row: asyncpg.Record) -> Payout:
     )
 
 
-def _event(
-    payout: Opening | Payout, stage: Stage, *, revision: int, fee_micro: int, reason: str, now: datetime
-) -> events_pb2.PayoutChanged:
+def event_of(payout: Payout) -> events_pb2.PayoutChanged:
+    """What is told of a payout as it is now."""
     return events_pb2.PayoutChanged(
         payout_id=str(payout.payout_id),
         account_ref=str(payout.account_ref),
-        state=events_pb2.PayoutState.ValueType(stage.state),
-        stage=events_pb2.PayoutStage.ValueType(stage),
-        reason=reason,
+        state=events_pb2.PayoutState.ValueType(payout.stage.state),
+        stage=events_pb2.PayoutStage.ValueType(payout.stage),
+        reason=payout.reason,
         amount_micro=payout.amount_micro,
-        fee_micro=fee_micro,
-        net_micro=payout.amount_micro - fee_micro,
+        fee_micro=payout.fee_micro,
+        net_micro=payout.net_micro,
         currency=payout.currency,
-        revision=revision,
-        changed_at=to_timestamp(now),
+        revision=payout.revision,
+        changed_at=to_timestamp(payout.changed_at),
     )
