@@ -61,6 +61,12 @@ class Once(Generic[M]):
         return response
 
 
+def check_request_id(request_id: str) -> None:
+    """Raises RequestIdInvalid."""
+    if not 1 <= len(request_id) <= _ID_MAX or not all(" " <= letter <= "~" for letter in request_id):
+        raise RequestIdInvalid(field="request_id")
+
+
 async def replay(
     connection: Connection,
     *,
@@ -76,8 +82,7 @@ async def replay(
     `key` (at most 64 bytes, for ever the same) keys the fingerprint of a request that names a person, so that it cannot
     be guessed back. Raises RequestIdInvalid, and RequestIdReused where the same id came with other content.
     """
-    if not 1 <= len(request_id) <= _ID_MAX or not all(" " <= letter <= "~" for letter in request_id):
-        raise RequestIdInvalid(field="request_id")
+    check_request_id(request_id)
     await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1 || ' ' || $2, 0))", method, request_id)
     row = await connection.fetchrow(
         "SELECT fingerprint, response FROM idempotency WHERE request_id = $1 AND method = $2", request_id, method

@@ -47,7 +47,10 @@ class Accounts:
         answer = await self._referral.ResolveAccounts(request, timeout=_TIMEOUT_S)
         if not answer.accounts:
             raise PayoutAccountUnreachable
-        return await self.keep(account_id, UUID(answer.accounts[0].account_ref))
+        account_ref = UUID(answer.accounts[0].account_ref)
+        async with self._postgres.connection() as connection:
+            await accounts.keep(connection, account_id, account_ref)
+        return account_ref
 
     async def look_up(self, account_id: str) -> "Asking":
         """Ask referral who an account is, where it knows, and what its standing is now."""
@@ -55,12 +58,6 @@ class Accounts:
         answer = await self._referral.GetStanding(request, timeout=_TIMEOUT_S)
         account_ref = UUID(answer.account_ref) if answer.account_ref else None
         return Asking(account_ref, suspended=is_barred(answer.standing))
-
-    async def keep(self, account_id: str, account_ref: UUID) -> UUID:
-        """Keep a surrogate that referral told, and return it."""
-        async with self._postgres.connection() as connection:
-            await accounts.keep(connection, account_id, account_ref)
-        return account_ref
 
 
 class Asking(NamedTuple):

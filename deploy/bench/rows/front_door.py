@@ -1,11 +1,14 @@
-"""What creators and visitors wait for: requests through the gateway at a steady rate; and the board made again."""
+"""What creators and visitors wait for: requests through the gateway at a steady rate; and the board made again.
+
+And the memory of everything, which is up only here.
+"""
 
 from collections.abc import Iterator
 
 from deploy.bench.bench import Bench
 from deploy.bench.figure import Figure, at_least, below
 from deploy.local import servers, services
-from deploy.local.ports import LOOPBACK
+from deploy.local.ports import LOOPBACK, SERVICES
 
 REBUILT_MIN = 20_000
 _KINDS = {
@@ -56,3 +59,5 @@ def measure(bench: Bench) -> Iterator[Figure]:
             target=below(bound) if of_target else None,
             note=f"100 requests/s, p50 {told['p50_ms']:.1f} ms, longest {told['max_ms']:.0f} ms",
         )
+    for name in (*SERVICES, "gateway"):
+        yield Figure(f"memory of {name}", stage.memory_mib(name), "MiB", note="resident, after the rows above")

@@ -7,7 +7,7 @@ from deploy.bench.figure import Figure
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
-    """Distribution's, and referral's beside it."""
+    """Distribution's; how much memory the others have is told where all of them are up."""
     stage = bench.stage
     loaded = stage.memory_mib("distribution")
     stage.stop("distribution")
@@ -17,4 +17,3 @@ def measure(bench: Bench) -> Iterator[Figure]:
         "memory of distribution at rest", stage.memory_mib("distribution"), "MiB", note="resident, started anew"
     )
     yield Figure("memory of distribution under load", loaded, "MiB", note="resident, after the rows above")
-    yield Figure("memory of referral", stage.memory_mib("referral"), "MiB", note="resident, nearly idle")

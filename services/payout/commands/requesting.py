@@ -10,7 +10,7 @@ import asyncpg
 from google.protobuf.message import Message
 
 from libs.clock import Clock
-from libs.idempotency import M, Once, RequestIdInvalid, RequestIdReused
+from libs.idempotency import M, Once, RequestIdReused
 from libs.ids import new_id
 from libs.postgres import Connection, Postgres, retried
 from libs.refusals import FailedPrecondition, PermissionDenied
@@ -23,7 +23,7 @@ from services.payout.model import Stage
 from services.payout.model.currencies import CURRENCIES, Currency
 from services.payout.model.destinations import Destination, DestinationState
 from services.payout.model.payouts import Payout, begun
-from services.payout.rules import addresses, approvals, confirmations, quotes, requests
+from services.payout.rules import addresses, approvals, confirmations, quotes
 from services.payout.rules.confirmations import Challenge, Method
 from services.payout.screening import Screening
 from services.payout.settings import Settings
@@ -44,12 +44,17 @@ class PayoutsClosed(FailedPrecondition):
     """Payouts are closed for the moment; earnings go on accruing."""
 
 
+class AnsweredBefore(Exception):
+    """This request has its answer, which is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for, checked; `quote_id` None for a fresh quote."""
 
     request_id: str
     fingerprint: bytes
+    account_id: str
     account_ref: UUID
     amount_micro: int
     currency: Currency
@@ -83,17 +88,10 @@ class Requesting:
         self._screening = screening
         self._advancing = advancing
 
-    async def look(self, account_id: str, request_id: str) -> tuple[UUID | None, bool]:
-        """Find who asks, where that is known here, and whether it was answered before. Raises RequestIdInvalid."""
-        if not requests.is_request_id(request_id):
-            raise RequestIdInvalid(field="request_id")
-        async with self._postgres.connection() as connection:
-            return await accounts.find_asking(connection, account_id, request_id)
-
     async def request(self, wanted: Wanted, *, suspended: bool) -> tuple[Payout, Challenge | None]:
         """Open one payout; the same request finds the payout that it opened, and finishes what broke off.
 
-        Returns it with what its owner is to do.
+        Returns it with what its owner is to do. Raises AnsweredBefore.
 
         Where the ledger does not answer the payout stays requested, and the sweeper asks on.
         """
@@ -122,6 +120,8 @@ class Requesting:
         async with self._postgres.transaction() as connection:
             await locks.request(connection, wanted.request_id, wanted.account_ref)
             met = await openings.look(connection, self._look(wanted))
+            if met.was_answered:
+                raise AnsweredBefore
             if met.was_requested:
                 return await _opened_before(connection, wanted)
             if not self._settings.payouts_enabled:
@@ -140,7 +140,13 @@ class Requesting:
                 challenge = challenge_for(payout, now, timedelta(seconds=self._settings.confirmation_seconds))
             fresh = destination if met.destination is None else None
             if not await openings.insert(
-                connection, payout, wanted.fingerprint, challenge=challenge, destination=fresh, shared=met.shared
+                connection,
+                payout,
+                wanted.account_id,
+                wanted.fingerprint,
+                challenge=challenge,
+                destination=fresh,
+                shared=met.shared,
             ):
                 raise PayoutAccountUnreachable
             return payout, challenge
@@ -195,8 +201,10 @@ class Requesting:
             known = Destination(
                 new_id(), wanted.account_ref, ticker, wanted.address, wanted.memo, address_ref, state, now, None, None
             )
-            if blocked and not await destinations.insert(connection, known):
-                raise PayoutAccountUnreachable
+            if blocked:
+                await accounts.keep(connection, wanted.account_id, wanted.account_ref)
+                if not await destinations.insert(connection, known):
+                    raise PayoutAccountUnreachable
         elif (blocked and known.state is not state) or known.state is DestinationState.REMOVED:
             known = await destinations.set_state(connection, known, state)
             await destinations.tell(connection, known, now)

@@ -62,11 +62,6 @@ def check_account_id(account_id: str) -> str:
     return account_id
 
 
-def is_request_id(request_id: str) -> bool:
-    """Whether a request may be known by this."""
-    return _PRINTABLE.fullmatch(request_id) is not None
-
-
 def check_account_ref(account_ref: str) -> UUID:
     """Return a surrogate; raises PayoutAccountInvalid."""
     try:

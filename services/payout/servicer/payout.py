@@ -7,7 +7,7 @@ from uuid import UUID
 import grpc
 
 from libs.clock import Clock
-from libs.idempotency import Once
+from libs.idempotency import Once, check_request_id
 from libs.postgres import Connection, Postgres
 from libs.rpc.door import Context
 from libs.telemetry import logger
@@ -15,11 +15,11 @@ from protos.payout.v1 import payout_pb2 as pb
 from protos.payout.v1 import payout_pb2_grpc
 from protos.score.v1 import score_pb2
 from protos.score.v1.score_pb2_grpc import ScoreServiceStub
-from services.payout.accounts import Accounts, Asking
+from services.payout.accounts import Accounts
 from services.payout.commands import owners, pricing
 from services.payout.commands.advancing import Advancing
 from services.payout.commands.pricing import Pricing
-from services.payout.commands.requesting import Requesting, Wanted, check_held, fingerprint
+from services.payout.commands.requesting import AnsweredBefore, Requesting, Wanted, check_held, fingerprint
 from services.payout.model import Stage
 from services.payout.model.destinations import DestinationState
 from services.payout.model.payouts import Payout
@@ -96,18 +96,19 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         address = addresses.check_address(request.destination_address, currency)
         memo = addresses.check_memo(request.memo, currency)
         quote_id = requests.check_id(request.quote_id, "quote_id") if request.quote_id else None
+        check_request_id(request.request_id)
         once = Once(request.request_id, request, pb.RequestPayoutResponse, self._settings.request_key)
-        # A look alone: whoever asks the same at the same time meets the other where the payout is opened.
-        known, answered = await self._requesting.look(account_id, request.request_id)
-        if answered:
-            async with self._postgres.transaction() as connection:
-                if earlier := await once.replay(connection):
-                    return earlier
         key = fingerprint(request, self._settings.request_key)
         asking = await self._accounts.look_up(account_id)
-        account_ref = known or await self._kept(account_id, asking)
-        wanted = Wanted(request.request_id, key, account_ref, amount_micro, currency, address, memo, quote_id)
-        opened = await self._requesting.request(wanted, suspended=asking.suspended)
+        account_ref = asking.account_ref or await self._accounts.asked(account_id)
+        wanted = Wanted(
+            request.request_id, key, account_id, account_ref, amount_micro, currency, address, memo, quote_id
+        )
+        try:
+            opened = await self._requesting.request(wanted, suspended=asking.suspended)
+        except AnsweredBefore:
+            async with self._postgres.transaction() as connection:
+                return await once.replay(connection) or pb.RequestPayoutResponse()
         return await self._requesting.answer(once, pb.RequestPayoutResponse(payout=messages.payout(*opened)))
 
     async def ChallengePayout(self, request: pb.ChallengePayoutRequest, context: Context) -> pb.ChallengePayoutResponse:
@@ -189,11 +190,6 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         account_ref = requests.check_account_ref(request.account_ref)
         async with self._postgres.connection() as connection:
             return pb.HasOpenPayoutsResponse(open=await lists.has_open(connection, account_ref))
-
-    async def _kept(self, account_id: str, asking: Asking) -> UUID:
-        if asking.account_ref is None:
-            return await self._accounts.asked(account_id)
-        return await self._accounts.keep(account_id, asking.account_ref)
 
     async def _asked(self, account_id: str, payout_id: str) -> tuple[UUID | None, UUID]:
         """Surrogate of the asking account, which may be nobody here, and the payout."""

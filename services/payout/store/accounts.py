@@ -12,19 +12,6 @@ async def find(connection: Connection, account_id: str) -> UUID | None:
     return found
 
 
-async def find_asking(connection: Connection, account_id: str, request_id: str) -> tuple[UUID | None, bool]:
-    """Its surrogate, and whether this request for a payout was answered before."""
-    (row,) = await connection.fetch(
-        """
-        SELECT (SELECT account_ref FROM accounts WHERE account_id = $1),
-            EXISTS (SELECT FROM idempotency WHERE request_id = $2 AND method = 'RequestPayout')
-        """,
-        account_id,
-        request_id,
-    )
-    return row[0], row[1]
-
-
 async def id_of(connection: Connection, account_ref: UUID) -> str | None:
     """The account behind a surrogate; None once it is erased."""
     found: str | None = await connection.fetchval("SELECT account_id FROM accounts WHERE account_ref = $1", account_ref)

@@ -33,10 +33,15 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a request meets. `was_requested`: it has opened a payout before. `shared`: who else uses the address."""
+    """What a request meets.
+
+    `was_requested`: it has opened a payout before; `was_answered`: and that was told. `shared`: who else uses the
+    address.
+    """
 
     so_far: SoFar
     was_requested: bool
+    was_answered: bool
     price: Price | None
     quote: Quote | None
     destination: Destination | None
@@ -46,6 +51,7 @@ class Situation:
 _LOOK: Final = f"""
     SELECT {SO_FAR},
         EXISTS (SELECT FROM payouts WHERE request_id = $4),
+        EXISTS (SELECT FROM idempotency WHERE request_id = $4 AND method = 'RequestPayout'),
         ARRAY(
             SELECT DISTINCT account_ref FROM destinations WHERE address_ref = $9 AND account_ref <> $1
             ORDER BY account_ref LIMIT {destinations.SHARED_MAX}
@@ -78,6 +84,10 @@ _INSERT: Final = f"""
     ), asked AS (
         INSERT INTO confirmations (payout_id, account_ref, method, text, expires_at)
         SELECT payout_id, account_ref, $24, $25, $26 FROM written WHERE $24::smallint IS NOT NULL
+    ), kept AS (
+        INSERT INTO accounts (account_id, account_ref) SELECT $30, account_ref FROM written
+        ON CONFLICT (account_id) DO UPDATE SET account_ref = excluded.account_ref
+        WHERE accounts.account_ref <> excluded.account_ref
     ), told AS ({outbox.TELLING_WRITTEN})
     SELECT EXISTS (SELECT FROM written)
     """  # noqa: S608 - constants
@@ -89,12 +99,13 @@ async def look(connection: Connection, at: Look) -> Situation:
         _LOOK, at.account_ref, ENDED_BADLY, list(VERIFIED_BY), at.request_id, at.currency, at.quote_id, at.address,
         at.memo, at.address_ref,
     )  # fmt: skip
-    last, cumulative_micro, was_requested, shared, *rest = row
+    last, cumulative_micro, was_requested, was_answered, shared, *rest = row
     price, quote, place = rest[:5], rest[5:13], rest[13:]
     place[6] = DestinationState(place[6] or DestinationState.NEW)
     return Situation(
         SoFar(last, cumulative_micro),
         was_requested,
+        was_answered,
         Price(*price) if price[0] else None,
         Quote(*quote) if quote[0] else None,
         Destination(*place) if place[0] else None,
@@ -105,13 +116,16 @@ async def look(connection: Connection, at: Look) -> Situation:
 async def insert(
     connection: Connection,
     payout: Payout,
+    account_id: str,
     fingerprint: bytes,
     *,
     challenge: Challenge | None = None,
     destination: Destination | None = None,
     shared: Sequence[UUID] = (),
 ) -> bool:
-    """Write a payout down that begins, what its owner is to do, and a destination not seen before; and tell of both.
+    """Write a payout down that begins, whose it is and what they are to do, and a destination not seen before.
+
+    Tells of both.
 
     False, and nothing is written, where the account of a new destination was erased. `shared`: who else uses it.
     """
@@ -139,5 +153,6 @@ async def insert(
         payout.quoted_until,
         *(challenge or (None, None, None)),
         *((destination.address, destination.memo, destination.address_ref) if destination else (None, None, None)),
+        account_id,
     )
     return written
