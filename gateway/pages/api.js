@@ -41,9 +41,10 @@ export const session = {
 /** An Idempotency-Key: one per intention, kept while it is tried again. */
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The answer as fetch has it; throws Problem. */
+/** The answer as fetch has it; throws Problem. A list in the query is a parameter for each of it. */
 export async function send(method, path, { query, body, key } = {}) {
-  const wanted = Object.entries(query ?? {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const wanted = Object.entries(query ?? {}).flatMap(([name, value]) => [value].flat().map((each) => [name, each]))
+    .filter(([, value]) => value !== undefined && value !== null && value !== "");
   const url = path + (wanted.length ? `?${new URLSearchParams(wanted)}` : "");
   const headers = { Accept: "application/json" };
   if (session.token) headers.Authorization = `Bearer ${session.token}`;

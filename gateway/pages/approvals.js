@@ -5,7 +5,8 @@ import { head, wanted as asked } from "./shell.js";
 import { acting, admin, listed } from "./operating.js";
 import { stage, steps } from "./payouts.js";
 
-const VIEWS = [["awaiting_approval", "To approve"], ["unknown", "Unknown"], ["stalled", "Stalled"], ["overdue", "Past 72 hours"], ["", "All"]];
+export const STUCK = ["unknown", "stalled"];
+const VIEWS = [["awaiting_approval", "To approve"], ["stuck", "Unknown or stalled"], ["overdue", "Past 72 hours"], ["", "All"]];
 
 export default async function view(id) {
   return id ? one(id) : all();
@@ -20,7 +21,7 @@ async function all() {
     { title: "Approvals", cell: (each) => `${each.approvals.length} of ${each.approvals_needed}`, num: true },
     { title: "Stage", cell: ({ payout }) => stage(payout) },
     { title: "Promised by", cell: (each) => time(each.promised_by) },
-  ], "payouts", "payouts", empty("None", "Nothing of this kind waits."), { query: wanted === "overdue" ? { overdue_only: true } : { stages: wanted } }),
+  ], "payouts", "payouts", empty("None", "Nothing of this kind waits."), { query: wanted === "overdue" ? { overdue_only: true } : { stages: wanted === "stuck" ? STUCK : wanted } }),
   { aside: tabs("Which", VIEWS, wanted, (chosen) => { wanted = chosen; queue.reload(); }) });
   const proposals = card("Proposals that wait for a second operator", async () => listed("Proposals", [
     { title: "Proposed", cell: (each) => time(each.proposed_at) },
@@ -60,7 +61,7 @@ function show(found, done) {
   const { payout, ...record } = found.payout;
   const path = `payouts/${payout.payout_id}`;
   const waits = payout.stage === "awaiting_approval";
-  const stuck = ["unknown", "stalled"].includes(payout.stage);
+  const stuck = STUCK.includes(payout.stage);
   return h("div", { class: "stack" },
     h("div", { class: "row apart" }, h("span", { class: "figure" }, money(payout.amount_micro)), stage(payout)),
     h("dl", { class: "pairs" },

@@ -3,6 +3,7 @@ import { money, percent } from "./money.js";
 import { get } from "./api.js";
 import { bones, card, failure } from "./parts.js";
 import { head } from "./shell.js";
+import { STUCK } from "./approvals.js";
 
 /** How many there are, as far as one page goes. */
 const rows = (path, member, query) => async () => {
@@ -14,10 +15,7 @@ const TILES = [
   ["Cases to review", "#/review", async () => ({ number: (await get("/api/admin/cases", { page_size: 1 })).open_total })],
   ["Cases overdue", "#/review?which=overdue", rows("cases", "cases", { overdue_only: true })],
   ["Payouts to approve", "#/payouts", rows("payouts", "payouts", { stages: "awaiting_approval" })],
-  ["Payouts unknown or stalled", "#/payouts?which=unknown", async () => {
-    const found = await Promise.all(["unknown", "stalled"].map((stages) => rows("payouts", "payouts", { stages })()));
-    return { number: found[0].number + found[1].number, more: found.some((each) => each.more) };
-  }],
+  ["Payouts unknown or stalled", "#/payouts?which=stuck", rows("payouts", "payouts", { stages: STUCK })],
   ["Payouts past 72 hours", "#/payouts?which=overdue", rows("payouts", "payouts", { overdue_only: true })],
   ["Proposals for a second operator", "#/payouts", rows("proposals", "proposals", { state: "open" })],
   ["Differences with the provider", "#/reconciliation", rows("differences", "differences", {})],

@@ -82,6 +82,10 @@ async def test_the_reserve_grows_by_two_operators(gateway: str, browser: Browser
         await first.sign_in("operator-1", "/admin")
         await first.settled()
         await expect(first.page.locator(".tile .figure")).to_have_count(10)
+        # What a tile counts is what it leads to.
+        async with first.page.expect_request(lambda asked: "stages=unknown&stages=stalled" in asked.url):
+            await first.page.get_by_role("link", name="Payouts unknown or stalled").click()
+        await expect(first.card("Payouts")).to_contain_text("Nothing of this kind waits.")
 
         await first.go("Treasury")
         changes = first.card("Reserve changes")
