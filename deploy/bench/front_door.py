@@ -81,23 +81,34 @@ class World:
         ]
 
     async def payouts(self, count: int) -> list[Asked]:
-        """Everybody asks for a first payout, to a wallet of their own."""
+        """Everybody has been quoted and asks for a first payout, to a wallet of their own."""
         await self._codes(_PAID, count)
         tokens = await self._tokens([f"{_PAID}-{number}" for number in range(count)])
         connection = await asyncpg.connect(self._dsn)
         await connection.execute(_EARN, _PAID, _EARNED_MICRO)
         await connection.close()
-        await self._until_offered(tokens[0]["Authorization"].removeprefix("Bearer "))
+        await self._until_offered(_bare(tokens[0]))
+        wanted = [
+            {
+                "amount_micro": str(_ASKED_MICRO),
+                "currency": _CURRENCY,
+                "destination_address": f"0x{hashlib.sha256(b'%d' % number).hexdigest()[:40]}",
+            }
+            for number in range(count)
+        ]
+        quotes: dict[int, str] = {}
+
+        async def quote(number: int) -> None:
+            said = await self._door.call("POST", "/api/payouts/quote", token=_bare(tokens[number]), body=wanted[number])
+            quotes[number] = said["quote"]["quote_id"]
+
+        await _together(quote, range(count))
         return [
             Asked(
                 "POST",
                 "/api/payouts/request",
                 token | {"Idempotency-Key": "first"},
-                {
-                    "amount_micro": str(_ASKED_MICRO),
-                    "currency": _CURRENCY,
-                    "destination_address": f"0x{hashlib.sha256(b'%d' % number).hexdigest()[:40]}",
-                },
+                wanted[number] | {"quote_id": quotes[number]},
             )
             for number, token in enumerate(tokens)
         ]
@@ -125,6 +136,10 @@ class World:
         now = await self._door.now()
         tokens = await asyncio.gather(*(self._door.token(account_id, now) for account_id in account_ids))
         return [{"Authorization": f"Bearer {token}"} for token in tokens]
+
+
+def _bare(headers: dict[str, str]) -> str:
+    return headers["Authorization"].removeprefix("Bearer ")
 
 
 async def _together(act: Callable[[int], Awaitable[None]], numbers: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""What referral knows of accounts: surrogates, from the own copy where there is one, and standings, always fresh."""
+"""What referral knows of accounts: surrogates and standings, from the own copy where that is enough."""
 
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -51,6 +51,18 @@ class Accounts:
         async with self._postgres.connection() as connection:
             await accounts.keep(connection, account_id, account_ref)
         return account_ref
+
+    async def asking(self, account_id: str) -> "Asking":
+        """Return who an account is and what its standing is, as far as is known here; else as referral says.
+
+        A suspension that is on its way is met when the payout's turn comes: then referral is asked.
+        """
+        async with self._postgres.connection() as connection:
+            known = await accounts.find_with_standing(connection, account_id)
+        if known is None:
+            return await self.look_up(account_id)
+        account_ref, standing = known
+        return Asking(account_ref, suspended=is_barred(standing))
 
     async def look_up(self, account_id: str) -> "Asking":
         """Ask referral who an account is, where it knows, and what its standing is now."""

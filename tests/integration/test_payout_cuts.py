@@ -160,6 +160,8 @@ async def test_a_suspension_that_is_told_ends_what_the_provider_does_not_have(pa
     await payouts.advancing.run()
     assert await payouts.stage(queued.payout_id) == "CANCELLED"
     assert await payouts.withdrawable(creator) == 1000 * DOLLAR
+    assert await said(payouts.request(creator)) == "ACCOUNT_SUSPENDED"
+    assert await told(payouts, creator, 1, 3) == 0
     await payouts.request(creator)
     assert await told(payouts, creator, 4, 1) == 0, "an older word changes nothing"
 

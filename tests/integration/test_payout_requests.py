@@ -11,6 +11,8 @@ import pytest
 
 from libs import rpc
 from protos.payout.v1 import admin_pb2, events_pb2, payout_pb2
+from protos.referral.v1.events_pb2 import STANDING_SUSPENDED
+from services.payout.commands import standing
 from tests.conftest import Database
 from tests.support.payout import DOLLAR, OLGA, TRON, Payouts, key, payouts_running, said, signed, wallet
 
@@ -116,6 +118,19 @@ async def test_a_suspension_nobody_told_of_yet_stops_a_payout_whose_turn_has_com
     assert (await payouts.payout(creator, queued.payout_id)).reason == "SUSPENDED"
     assert await payouts.withdrawable(creator) == 1000 * DOLLAR
     assert payouts.running.rows == []
+
+
+async def test_who_is_known_asks_without_referral_and_is_refused_by_what_it_told(payouts: Payouts) -> None:
+    creator = await payouts.creator()
+    queued = await payouts.queued(creator)
+    await payouts.cancel(creator, queued.payout_id)
+    await payouts.referral.server.drain(hasty=True)
+    again = await payouts.request(creator)
+    assert again.payout_id
+    async with payouts.postgres.transaction() as connection:
+        ref, told = uuid.UUID(await payouts.ref(creator)), STANDING_SUSPENDED
+        assert await standing.apply(connection, payouts.clock, ref, told, 1, payouts.clock.now()) == 1
+    assert await said(payouts.request(creator)) == "ACCOUNT_SUSPENDED"
 
 
 async def suspend(payouts: Payouts, creator: str) -> None:

@@ -21,18 +21,18 @@ from services.distribution.store import holds as store
 async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabled: bool) -> Answered:
     """Sets money aside for one round of a payout. Raises what keeps it from it; nothing is written then."""
     async with postgres.transaction() as connection:
-        rounds = await store.lock(connection, wanted.payout_id)
+        kept = await store.lock_withdrawable(connection, wanted.payout_id, wanted.creator_ref, clock.now())
+        rounds = await store.lock(connection, wanted.payout_id) if kept.rounds else []
         if earlier := rules.earlier(rounds, wanted):
             return Answered(earlier, replayed=True)
         rules.check_next_round(rounds, wanted)
-        now = clock.now()
-        kept = await store.lock_withdrawable(connection, wanted.creator_ref, now)
         rules.check_open(enabled=enabled, paused=kept.paused)
         rules.check_not_frozen(kept.creator)
         rules.check_withdrawable(
             wanted.amount_micro, settled_micro=kept.settled_micro, maturing_micro=kept.maturing_micro
         )
-        move = Move(HoldState.HELD)
+        # Not before the locks were waited for: what was posted meanwhile came first.
+        move, now = Move(HoldState.HELD), clock.now()
         transfer_id = await posting.post(
             connection,
             rules.kind(move.to),

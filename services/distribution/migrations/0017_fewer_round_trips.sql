@@ -50,11 +50,13 @@ BEGIN
     END IF;
 END $$;
 
--- All that decides whether a creator's money may be held, locked in this order: the switch (shared), the creator, and its
--- settled money. Each is read after it is locked, so that nothing is older than its lock.
+-- All that decides whether a creator's money may be held for a payout, locked in this order: the payout, the switch
+-- (shared), the creator, and its settled money. Each is read after it is locked, so that nothing is older than its lock.
 CREATE FUNCTION lock_withdrawable(
+    of_payout uuid,
     of_creator uuid,
     as_of timestamptz,
+    OUT rounds integer,
     OUT paused boolean,
     OUT settled_micro bigint,
     OUT maturing_micro bigint,
@@ -62,6 +64,8 @@ CREATE FUNCTION lock_withdrawable(
 )
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('payout ' || of_payout, 0));
+    SELECT count(*) INTO rounds FROM payout_holds WHERE payout_id = of_payout;
     SELECT payouts_switch.paused INTO paused FROM payouts_switch FOR SHARE;
     INSERT INTO creator_states (creator_ref)
     SELECT of_creator WHERE NOT EXISTS (SELECT FROM creator_states WHERE creator_ref = of_creator)

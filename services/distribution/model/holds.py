@@ -28,8 +28,12 @@ class Wanted(NamedTuple):
 
 
 class Withdrawable(NamedTuple):
-    """What decides whether a creator's money may be held: the switch of all payouts, its balance, and its state."""
+    """What decides whether a creator's money may be held for a payout.
 
+    How many rounds the payout has had, the switch of all payouts, the creator's balance and its state.
+    """
+
+    rounds: int
     paused: bool
     settled_micro: int
     maturing_micro: int

@@ -34,20 +34,21 @@ async def lock(connection: Connection, payout_id: str) -> list[Hold]:
     return [_hold(row) for row in rows]
 
 
-async def lock_withdrawable(connection: Connection, creator_ref: str, now: datetime) -> Withdrawable:
-    """Locks and reads what a hold is decided by; of a creator that nothing was ever kept of, too."""
+async def lock_withdrawable(connection: Connection, payout_id: str, creator_ref: str, now: datetime) -> Withdrawable:
+    """Locks a payout, as `lock` does, and what a hold is decided by; also of a creator of whom nothing is kept."""
     (row,) = await connection.fetch(
         """
-        SELECT paused, settled_micro, maturing_micro, (creator).creator_ref::text, (creator).frozen,
+        SELECT rounds, paused, settled_micro, maturing_micro, (creator).creator_ref::text, (creator).frozen,
             (creator).standing_revision, (creator).paid_out_micro, (creator).reversed_micro, (creator).changed_at,
             (creator).forfeitures
-        FROM lock_withdrawable($1, $2)
+        FROM lock_withdrawable($1, $2, $3)
         """,
+        payout_id,
         creator_ref,
         now,
     )
-    paused, settled_micro, maturing_micro, *creator = row
-    return Withdrawable(paused, settled_micro, maturing_micro, CreatorState(*creator))
+    rounds, paused, settled_micro, maturing_micro, *creator = row
+    return Withdrawable(rounds, paused, settled_micro, maturing_micro, CreatorState(*creator))
 
 
 async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime, *, forfeitures: int) -> Hold:

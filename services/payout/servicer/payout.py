@@ -99,7 +99,7 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         check_request_id(request.request_id)
         once = Once(request.request_id, request, pb.RequestPayoutResponse, self._settings.request_key)
         key = fingerprint(request, self._settings.request_key)
-        asking = await self._accounts.look_up(account_id)
+        asking = await self._accounts.asking(account_id)
         account_ref = asking.account_ref or await self._accounts.asked(account_id)
         wanted = Wanted(
             request.request_id, key, account_id, account_ref, amount_micro, currency, address, memo, quote_id
