@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from libs.postgres import Postgres
+from libs.postgres import Postgres, retried
 from libs.refusals import FailedPrecondition, Unavailable
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
 from services.payout.store import accounts
@@ -48,9 +48,13 @@ class Accounts:
         if not answer.accounts:
             raise PayoutAccountUnreachable
         account_ref = UUID(answer.accounts[0].account_ref)
+        await self._keep(account_id, account_ref)
+        return account_ref
+
+    @retried
+    async def _keep(self, account_id: str, account_ref: UUID) -> None:
         async with self._postgres.connection() as connection:
             await accounts.keep(connection, account_id, account_ref)
-        return account_ref
 
     async def asking(self, account_id: str) -> "Asking":
         """Return who an account is and what its standing is, as far as is known here; else as referral says.

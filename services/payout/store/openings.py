@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import asyncpg
 from google.protobuf.message import Message
 
 from libs import outbox
@@ -14,7 +15,7 @@ from services.payout.model.destinations import Destination, DestinationState
 from services.payout.model.payouts import Payout
 from services.payout.rules.approvals import VERIFIED_BY
 from services.payout.rules.confirmations import Challenge
-from services.payout.store import destinations, payouts
+from services.payout.store import accounts, destinations, payouts
 from services.payout.store.limits import ENDED_BADLY, SO_FAR, SoFar
 from services.payout.store.prices import Quote
 
@@ -128,12 +129,12 @@ async def insert(
     Tells of both.
 
     False, and nothing is written, where the account of a new destination was erased. `shared`: who else uses it.
+    Raises asyncpg.SerializationError where somebody else keeps the account at this moment.
     """
     events: list[Message] = [payouts.event_of(payout)]
     if destination:
         events.insert(0, destinations.event_of(destination, shared, payout.requested_at))
-    written: bool = await connection.fetchval(
-        _INSERT,
+    row = (
         *outbox.telling(events, key=str(payout.account_ref), occurred_at=payout.requested_at),
         payout.payout_id,
         payout.account_ref,
@@ -155,4 +156,7 @@ async def insert(
         *((destination.address, destination.memo, destination.address_ref) if destination else (None, None, None)),
         account_id,
     )
-    return written
+    try:
+        return bool(await connection.fetchval(_INSERT, *row))
+    except asyncpg.UniqueViolationError as error:
+        raise accounts.overtaken(error) from None
