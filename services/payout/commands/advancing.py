@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
 import grpc
 
 from libs.clock import Clock
-from libs.postgres import Connection, Postgres, retried
+from libs.postgres import CONFLICTS, Connection, Postgres, retried
 from libs.refusals import Refusal
 from libs.rpc import refusal_of
 from libs.telemetry import logger
@@ -101,7 +100,7 @@ class Advancing:
             # One guarded statement; nearly always nothing else has happened to it meanwhile.
             async with self._postgres.connection() as connection:
                 return await self._held(connection, payout)
-        except asyncpg.SerializationError:
+        except CONFLICTS:
             return await self._record_held_late(payout)
 
     async def _held(self, connection: Connection, payout: Payout) -> Payout:
@@ -116,7 +115,7 @@ class Advancing:
                 return payout
             if payout.stage is Stage.REQUESTED:
                 return await self._held(connection, payout)
-            # Cancelled meanwhile: what was held goes back.
+            # Cancelled meanwhile, or refused to somebody else: what was held goes back.
             await payouts.note_money(connection, payout, Money.HELD)
             return await payouts.get(connection, payout.payout_id)
 

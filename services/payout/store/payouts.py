@@ -105,11 +105,15 @@ def _moved(payout: Payout, to: Stage, fee_micro: int, reason: str, now: datetime
 
 
 async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
-    """Keep what the ledger said of this round's money; its stage stays. False where it was known."""
+    """Keep what the ledger said of this round's money; its stage stays. False where it was known.
+
+    Money that counts as refused may have been held after all, by whoever asked before that was known.
+    """
     noted: str = await connection.execute(
         """
         UPDATE payouts SET money = $3, held = held OR $3 IN (2, 3)
-        WHERE payout_id = $1 AND round = $2 AND money < $3
+        WHERE payout_id = $1 AND round = $2
+            AND (money < $3 OR ($3 = 2 AND money = 4 AND NOT held AND stage IN (11, 12)))
         """,
         payout.payout_id,
         payout.round,
