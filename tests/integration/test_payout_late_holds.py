@@ -74,6 +74,17 @@ async def test_what_was_refused_to_one_and_held_for_another_goes_back(payouts: P
     await payouts.books.check()
 
 
+async def test_a_sweeper_that_read_it_before_the_refusal_does_not_ask_again(payouts: Payouts) -> None:
+    creator = await payouts.creator(30 * DOLLAR)
+    read = await orphaned(payouts, creator, 31 * DOLLAR)
+    with pytest.raises(Refusal):
+        await payouts.advancing.hold_orphan(read)
+    await earns(payouts, creator, 5 * DOLLAR)
+    await payouts.advancing.hold_orphan(read)
+    assert await payouts.held(creator) == 0
+    assert await payouts.withdrawable(creator) == 35 * DOLLAR
+
+
 async def test_what_was_cancelled_and_held_after_that_was_settled_goes_back(payouts: Payouts) -> None:
     creator = await payouts.creator(30 * DOLLAR)
     read = await orphaned(payouts, creator, 31 * DOLLAR)

@@ -66,7 +66,7 @@ class Advancing:
             unburned = await payouts.in_stages(connection, [Stage.SUBMITTING], now, _BATCH, money=Money.HELD)
             unsettled = await payouts.unsettled(connection, _BATCH)
         await self._each(unsettled, self.settle)
-        await self._each(orphans, self.hold)
+        await self._each(orphans, self.hold_orphan)
         await self._each(unburned, self._burn)
         await self._each(queued, self.submit)
         return len(unsettled) + len(orphans) + len(unburned) + len(queued)
@@ -88,6 +88,13 @@ class Advancing:
         except grpc.aio.AioRpcError as error:
             log.warning("a payout waits for the ledger", payout_id=str(payout.payout_id), code=error.code().name)
             return payout
+
+    async def hold_orphan(self, seen: Payout) -> None:
+        """Holds what nobody has held since it was read: a hold that was refused meanwhile is not asked for again."""
+        async with self._postgres.connection() as connection:
+            payout = await payouts.get(connection, seen.payout_id)
+        if payout.revision == seen.revision:
+            await self.hold(payout)
 
     async def hold(self, payout: Payout) -> Payout:
         """Has the ledger set the money of a requested payout aside. Raises LedgerRefused, which ends the payout."""
