@@ -69,6 +69,8 @@ class TestTheWholeWay:
         self, mesh: Pair, fresh_broker: Broker, publisher: Publisher, eventually: Eventually
     ) -> None:
         async with running(Relay(mesh.publisher, publisher).run(), consumer(mesh, fresh_broker, 3600).run()):
+            # What is there when it starts it would fetch from the log.
+            await eventually(lambda: mesh.log.looked_at > 0)
             for start in range(0, 2000, 100):
                 await mesh.append(keys(start, 100))
             await all_applied(mesh, 2000, eventually)

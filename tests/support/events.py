@@ -40,6 +40,7 @@ class Log:
         self._servicer = EventLogServicer(publisher)
         self.down = False
         self.asked = 0
+        self.looked_at = 0
 
     async def ListEvents(  # noqa: N802 - the protocol's name
         self, request: events_pb2.ListEventsRequest, **_options: object
@@ -56,7 +57,9 @@ class Log:
         if self.down:
             raise Unanswered
         context: Any = None
-        return await self._servicer.ListHeads(request, context)
+        heads = await self._servicer.ListHeads(request, context)
+        self.looked_at += 1
+        return heads
 
 
 class Pair:

@@ -30,6 +30,8 @@ _AGAIN_S: Final = 0.2
 _IDLE_MAX: Final = 5
 
 _Positions = Mapping[tuple[str, int], int]
+_Pages = asyncio.Queue[Page | Exception | None]
+"""Pages as they come, what went wrong with a partition, and None for each that has come to its end."""
 
 
 class Rebuilding:
@@ -106,16 +108,27 @@ class Rebuilding:
         """Applies what the logs have, from where the tables beside stand up to the heads; returns how many events."""
         known = await progress.positions(connection)
         behind = [(place, known.get(place, 0), head) for place, head in heads.items() if known.get(place, 0) < head]
-        pages: asyncio.Queue[Page | None] = asyncio.Queue(_PAGES_AHEAD)
+        pages: _Pages = asyncio.Queue(_PAGES_AHEAD)
         try:
             async with asyncio.TaskGroup() as group:
                 for place, last, head in behind:
-                    group.create_task(self._fetch(place, last, head, pages))
+                    group.create_task(self._fetch_told(place, last, head, pages))
                 return await self._apply_all(connection, pages, len(behind))
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
-    async def _fetch(self, place: tuple[str, int], last: int, head: int, pages: asyncio.Queue[Page | None]) -> None:
+    async def _fetch_told(self, place: tuple[str, int], last: int, head: int, pages: _Pages) -> None:
+        """What goes wrong waits its turn among the pages.
+
+        Raised here it would cut off a statement of the leader's session, and the driver may wait for ever for what
+        becomes of one that is cut off.
+        """
+        try:
+            await self._fetch(place, last, head, pages)
+        except Exception as error:  # noqa: BLE001 - raised by who takes it out
+            await pages.put(error)
+
+    async def _fetch(self, place: tuple[str, int], last: int, head: int, pages: _Pages) -> None:
         topic, partition = place
         subscription = self._subscriptions[topic]
         while last < head:
@@ -130,13 +143,15 @@ class Rebuilding:
             await pages.put(Page(subscription, partition, events))
         await pages.put(None)
 
-    async def _apply_all(self, connection: asyncpg.Connection, pages: asyncio.Queue[Page | None], fetching: int) -> int:
+    async def _apply_all(self, connection: asyncpg.Connection, pages: _Pages, fetching: int) -> int:
         read = 0
         while fetching:
             waiting = [await pages.get()]
             while len(waiting) < _PAGES_TOGETHER and not pages.empty():
                 waiting.append(pages.get_nowait())
-            together = [page for page in waiting if page is not None]
+            if wrong := [error for error in waiting if isinstance(error, Exception)]:
+                raise wrong[0]
+            together = [page for page in waiting if isinstance(page, Page)]
             fetching -= len(waiting) - len(together)
             if together:
                 await self._apply(connection, together)
