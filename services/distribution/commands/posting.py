@@ -41,6 +41,8 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
         )
         for each in postings
     ]
+    if not made:
+        return []
     kinds: dict[str, AccountKind] = {}
     more_owed_micro = 0
     for transfer in made:

@@ -26,8 +26,8 @@ BEGIN
     SELECT array_agg(account_id ORDER BY place) INTO ids
     FROM unnest(account_names) WITH ORDINALITY AS wanted (name, place) JOIN accounts USING (name);
     -- Places in the array are what legs name their account by.
-    IF cardinality(ids) IS DISTINCT FROM cardinality(account_names) THEN
-        RAISE EXCEPTION '% of % accounts are there', cardinality(ids), cardinality(account_names);
+    IF coalesce(cardinality(ids), 0) <> cardinality(account_names) THEN
+        RAISE EXCEPTION '% of % accounts are there', coalesce(cardinality(ids), 0), cardinality(account_names);
     END IF;
     INSERT INTO transfers (transfer_id, kind, cause_id, recorded_at, account_ids, amounts_micro)
     SELECT transfer_id, kind, cause_id, posted_at, legs.account_ids, legs.amounts_micro
