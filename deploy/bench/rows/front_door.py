@@ -31,10 +31,12 @@ def measure(bench: Bench) -> Iterator[Figure]:
     of_target = size.name == "full"
     facts = stage.run("boards", "fill", stage.superuser_dsn, str(size.referrals), str(size.referrals * _CHARGES_EACH))
     stage.open(servers.valkey(stage.logs.parent / "redis", ports.redis), services.provider(around))
-    for name in ("score", "payout", "leaderboard"):
-        if not stage.has(name):
-            stage.start(name)
+    begun = [name for name in ("score", "payout", "leaderboard") if not stage.has(name)]
+    for name in begun:
+        stage.start(name)
     stage.open(services.gateway(around))
+    for name in (*begun, "gateway"):
+        yield Figure(f"memory of {name} at rest", stage.memory_mib(name), "MiB", note="resident, just started")
     leaderboard = f"{LOOPBACK}:{ports.service('leaderboard')}"
     told = stage.run("boards", "rebuild", leaderboard, stage.superuser_dsn)
     yield Figure(
@@ -60,4 +62,6 @@ def measure(bench: Bench) -> Iterator[Figure]:
             note=f"100 requests/s, p50 {told['p50_ms']:.1f} ms, longest {told['max_ms']:.0f} ms",
         )
     for name in (*SERVICES, "gateway"):
-        yield Figure(f"memory of {name}", stage.memory_mib(name), "MiB", note="resident, after the rows above")
+        yield Figure(
+            f"memory of {name} under load", stage.memory_mib(name), "MiB", note="resident, after the rows above"
+        )
