@@ -120,8 +120,8 @@ class Rebuilding:
     async def _fetch_told(self, place: tuple[str, int], last: int, head: int, pages: _Pages) -> None:
         """What goes wrong waits its turn among the pages.
 
-        Raised here it would cut off a statement of the leader's session, and the driver may wait for ever for what
-        becomes of one that is cut off.
+        Raised here it would cut off a statement of the leader's session: where that is a BEGIN, the transaction stays
+        open, and what is written after it is committed by nobody.
         """
         try:
             await self._fetch(place, last, head, pages)
