@@ -48,6 +48,13 @@ class Once(Generic[M]):
             key=self._key,
         )
 
+    async def replay_kept(self, connection: Connection) -> M:
+        """Return the first answer of a request that has one, where answers are never dropped."""
+        earlier = await self.replay(connection)
+        if earlier is None:
+            raise AssertionError(f"an answer to {self._method} was dropped")
+        return earlier
+
     async def remember(self, connection: Connection, response: M) -> M:
         """Keep the answer with the effect, and return it."""
         await remember(

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from libs import surrogates
 from libs.postgres import Postgres, retried
 from libs.refusals import FailedPrecondition, Unavailable
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
@@ -35,7 +36,7 @@ class Accounts:
     async def known(self, account_id: str) -> UUID | None:
         """Return the surrogate of an account; None where this service never made use of it. Asks nobody."""
         async with self._postgres.connection() as connection:
-            return await accounts.find(connection, account_id)
+            return await surrogates.find(connection, account_id)
 
     async def made(self, account_id: str) -> UUID:
         """Return the surrogate of an account, made by referral where there is none."""
@@ -54,7 +55,7 @@ class Accounts:
     @retried
     async def _keep(self, account_id: str, account_ref: UUID) -> None:
         async with self._postgres.connection() as connection:
-            await accounts.keep(connection, account_id, account_ref)
+            await surrogates.keep(connection, account_id, account_ref)
 
     async def asking(self, account_id: str) -> "Asking":
         """Return who an account is and what its standing is, as far as is known here; else as referral says.

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from libs.postgres import Postgres
+from libs import surrogates
+from libs.postgres import Postgres, retried
 from libs.refusals import Unavailable
 from protos.referral.v1 import referral_pb2, referral_pb2_grpc
-from services.score.store import accounts
 
 
 class ScoreAccountUnreachable(Unavailable):
@@ -22,7 +22,7 @@ class AccountRefs:
     async def known(self, account_id: str) -> UUID | None:
         """Return the surrogate of an account; None where this service never made use of it. Asks nobody."""
         async with self._postgres.connection() as connection:
-            return await accounts.find(connection, account_id)
+            return await surrogates.find(connection, account_id)
 
     async def made(self, account_id: str) -> UUID:
         """Return the surrogate of an account, made by referral where there is none."""
@@ -32,6 +32,10 @@ class AccountRefs:
         if not answer.accounts:
             raise ScoreAccountUnreachable
         account_ref = UUID(answer.accounts[0].account_ref)
-        async with self._postgres.transaction() as connection:
-            await accounts.keep(connection, account_id, account_ref)
+        await self._keep(account_id, account_ref)
         return account_ref
+
+    @retried
+    async def _keep(self, account_id: str, account_ref: UUID) -> None:
+        async with self._postgres.connection() as connection:
+            await surrogates.keep(connection, account_id, account_ref)

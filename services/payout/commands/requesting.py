@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 from google.protobuf.message import Message
 
+from libs import surrogates
 from libs.clock import Clock
 from libs.idempotency import M, Once, RequestIdReused
 from libs.ids import new_id
@@ -27,8 +28,8 @@ from services.payout.rules import addresses, approvals, confirmations, quotes
 from services.payout.rules.confirmations import Challenge, Method
 from services.payout.screening import Screening
 from services.payout.settings import Settings
-from services.payout.store import accounts, destinations, limits, locks, openings, payouts
 from services.payout.store import confirmations as confirmation_store
+from services.payout.store import destinations, limits, locks, openings, payouts
 from services.payout.store.limits import SoFar
 from services.payout.store.openings import Situation
 from services.payout.store.prices import Quote
@@ -202,7 +203,7 @@ class Requesting:
                 new_id(), wanted.account_ref, ticker, wanted.address, wanted.memo, address_ref, state, now, None, None
             )
             if blocked:
-                await accounts.keep(connection, wanted.account_id, wanted.account_ref)
+                await surrogates.keep(connection, wanted.account_id, wanted.account_ref)
                 if not await destinations.insert(connection, known):
                     raise PayoutAccountUnreachable
         elif (blocked and known.state is not state) or known.state is DestinationState.REMOVED:

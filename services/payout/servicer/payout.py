@@ -108,7 +108,7 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
             opened = await self._requesting.request(wanted, suspended=asking.suspended)
         except AnsweredBefore:
             async with self._postgres.transaction() as connection:
-                return await once.replay(connection) or pb.RequestPayoutResponse()
+                return await once.replay_kept(connection)
         return await self._requesting.answer(once, pb.RequestPayoutResponse(payout=messages.payout(*opened)))
 
     async def ChallengePayout(self, request: pb.ChallengePayoutRequest, context: Context) -> pb.ChallengePayoutResponse:

@@ -1,17 +1,9 @@
-"""Own copy of which account has which surrogate, and of standings that referral told."""
+"""What else is asked of the own copy of surrogates, and standings that referral told."""
 
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-
-from libs.postgres import Connection, violated
-
-
-async def find(connection: Connection, account_id: str) -> UUID | None:
-    """Its surrogate, where this service has seen it."""
-    found: UUID | None = await connection.fetchval("SELECT account_ref FROM accounts WHERE account_id = $1", account_id)
-    return found
+from libs.postgres import Connection
 
 
 async def find_with_standing(connection: Connection, account_id: str) -> tuple[UUID, int] | None:
@@ -38,35 +30,6 @@ async def ids_of(connection: Connection, account_refs: list[UUID]) -> dict[UUID,
         "SELECT account_ref, account_id FROM accounts WHERE account_ref = ANY ($1::uuid[])", account_refs
     )
     return {row["account_ref"]: row["account_id"] for row in rows}
-
-
-async def keep(connection: Connection, account_id: str, account_ref: UUID) -> None:
-    """Remembers what referral said. An account that was erased and came again has another surrogate.
-
-    Raises asyncpg.SerializationError where somebody else keeps the same at this moment.
-    """
-    try:
-        await connection.execute(
-            """
-            INSERT INTO accounts (account_id, account_ref) VALUES ($1, $2)
-            ON CONFLICT (account_id) DO UPDATE SET account_ref = excluded.account_ref
-            WHERE accounts.account_ref <> excluded.account_ref
-            """,
-            account_id,
-            account_ref,
-        )
-    except asyncpg.UniqueViolationError as error:
-        raise overtaken(error) from None
-
-
-def overtaken(error: asyncpg.UniqueViolationError) -> asyncpg.PostgresError:
-    """What a failed insert is about: an account that two keep for the first time can meet at its surrogate's index.
-
-    ON CONFLICT looks at one index only. Run again, the command finds the account kept.
-    """
-    if violated(error) == "accounts_account_ref_key":
-        return asyncpg.SerializationError("the account was kept meanwhile")
-    return error
 
 
 async def note_standing(

@@ -8,14 +8,14 @@ from uuid import UUID
 import asyncpg
 from google.protobuf.message import Message
 
-from libs import outbox
+from libs import outbox, surrogates
 from libs.postgres import Connection
 from services.payout.model.currencies import Price
 from services.payout.model.destinations import Destination, DestinationState
 from services.payout.model.payouts import Payout
 from services.payout.rules.approvals import VERIFIED_BY
 from services.payout.rules.confirmations import Challenge
-from services.payout.store import accounts, destinations, payouts
+from services.payout.store import destinations, payouts
 from services.payout.store.limits import ENDED_BADLY, SO_FAR, SoFar
 from services.payout.store.prices import Quote
 
@@ -159,4 +159,4 @@ async def insert(
     try:
         return bool(await connection.fetchval(_INSERT, *row))
     except asyncpg.UniqueViolationError as error:
-        raise accounts.overtaken(error) from None
+        raise surrogates.overtaken(error) from None

@@ -1,27 +1,8 @@
-"""Own copy of which account has which surrogate."""
+"""What else is done with the own copy of surrogates."""
 
 from uuid import UUID
 
 from libs.postgres import Connection
-
-
-async def find(connection: Connection, account_id: str) -> UUID | None:
-    """Its surrogate, where this service has seen it."""
-    found: UUID | None = await connection.fetchval("SELECT account_ref FROM accounts WHERE account_id = $1", account_id)
-    return found
-
-
-async def keep(connection: Connection, account_id: str, account_ref: UUID) -> None:
-    """Remembers what referral said. An account that was erased and came again has another surrogate."""
-    await connection.execute(
-        """
-        INSERT INTO accounts (account_id, account_ref) VALUES ($1, $2)
-        ON CONFLICT (account_id) DO UPDATE SET account_ref = excluded.account_ref
-        WHERE accounts.account_ref <> excluded.account_ref
-        """,
-        account_id,
-        account_ref,
-    )
 
 
 async def lock(connection: Connection, account_ref: UUID) -> None:
