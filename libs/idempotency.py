@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Generic, TypeVar
+from functools import cached_property
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
@@ -21,6 +22,25 @@ class RequestIdInvalid(InvalidArgument):
 
 class RequestIdReused(InvalidArgument):
     """This request id was used for another request."""
+
+
+class Answer(NamedTuple):
+    """What is kept of a request that was answered."""
+
+    request_id: str
+    method: str
+    fingerprint: bytes
+    response: bytes
+
+
+ANSWERING_WRITTEN: Final = """
+    INSERT INTO idempotency (request_id, method, fingerprint, response)
+    SELECT $8, $9, $10, $11 FROM written WHERE $8::text IS NOT NULL
+"""
+"""Part of a statement that changes something as `written`, and keeps the answer where it did.
+
+Its parameters are an Answer, or four times None, after those of `outbox.telling`.
+"""
 
 
 class Once(Generic[M]):
@@ -57,15 +77,17 @@ class Once(Generic[M]):
 
     async def remember(self, connection: Connection, response: M) -> M:
         """Keep the answer with the effect, and return it."""
-        await remember(
-            connection,
-            request_id=self._request_id,
-            method=self._method,
-            request=self._request,
-            response=response,
-            key=self._key,
-        )
+        await _keep(connection, self.answer(response))
         return response
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Tells what was asked from anything else, without telling it."""
+        return _fingerprint(self._request, self._key)
+
+    def answer(self, response: M) -> Answer:
+        """Return what a statement with ANSWERING_WRITTEN is to keep."""
+        return Answer(self._request_id, self._method, self.fingerprint, response.SerializeToString())
 
 
 def check_request_id(request_id: str) -> None:
@@ -111,12 +133,12 @@ async def remember(
     key: bytes = b"",
 ) -> None:
     """Keeps the answer in the transaction of the effect; `key` as in `replay`."""
+    await _keep(connection, Answer(request_id, method, _fingerprint(request, key), response.SerializeToString()))
+
+
+async def _keep(connection: Connection, answer: Answer) -> None:
     await connection.execute(
-        "INSERT INTO idempotency (request_id, method, fingerprint, response) VALUES ($1, $2, $3, $4)",
-        request_id,
-        method,
-        _fingerprint(request, key),
-        response.SerializeToString(),
+        "INSERT INTO idempotency (request_id, method, fingerprint, response) VALUES ($1, $2, $3, $4)", *answer
     )
 
 

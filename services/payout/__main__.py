@@ -17,6 +17,7 @@ from services.payout.accounts import Accounts
 from services.payout.commands.advancing import Advancing
 from services.payout.commands.callbacks import Applying
 from services.payout.commands.handover import Handover
+from services.payout.commands.opening import Opening
 from services.payout.commands.pricing import Pricing
 from services.payout.commands.reconciling import Reconciling
 from services.payout.commands.requesting import Requesting
@@ -59,7 +60,8 @@ def _serve_payouts(app: App, settings: Settings, provider: Client) -> None:
     screening = Screening(settings.screening_file)
     advancing = Advancing(postgres, clock, ledger, accounts, screening, settings.terms)
     pricing = Pricing(postgres, clock, provider, settings.currencies, max_age=settings.price_max_age)
-    requesting = Requesting(postgres, clock, settings, pricing, screening, advancing)
+    opening = Opening(postgres, clock, settings, accounts, pricing, screening)
+    requesting = Requesting(postgres, opening, advancing)
     score = ScoreServiceStub(app.channel("score"))
     app.serve(
         payout_pb2_grpc.add_PayoutServiceServicer_to_server,

@@ -1,13 +1,12 @@
 """What referral knows of accounts: surrogates and standings, from the own copy where that is enough."""
 
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from libs import surrogates
 from libs.postgres import Postgres, retried
 from libs.refusals import FailedPrecondition, Unavailable
 from protos.referral.v1 import events_pb2, referral_pb2, referral_pb2_grpc
-from services.payout.store import accounts
 
 _TIMEOUT_S: Final = 2.0
 _BARRED: Final = frozenset({events_pb2.STANDING_SUSPENDED, events_pb2.STANDING_FORFEITED})
@@ -57,28 +56,7 @@ class Accounts:
         async with self._postgres.connection() as connection:
             await surrogates.keep(connection, account_id, account_ref)
 
-    async def asking(self, account_id: str) -> "Asking":
-        """Return who an account is and what its standing is, as far as is known here; else as referral says.
-
-        A suspension that is on its way is met when the payout's turn comes: then referral is asked.
-        """
-        async with self._postgres.connection() as connection:
-            known = await accounts.find_with_standing(connection, account_id)
-        if known is None:
-            return await self.look_up(account_id)
-        account_ref, standing = known
-        return Asking(account_ref, suspended=is_barred(standing))
-
-    async def look_up(self, account_id: str) -> "Asking":
-        """Ask referral who an account is, where it knows, and what its standing is now."""
+    async def is_suspended(self, account_id: str) -> bool:
+        """Whether referral says, now, that an account is paid nothing."""
         request = referral_pb2.GetStandingRequest(account_id=account_id)
-        answer = await self._referral.GetStanding(request, timeout=_TIMEOUT_S)
-        account_ref = UUID(answer.account_ref) if answer.account_ref else None
-        return Asking(account_ref, suspended=is_barred(answer.standing))
-
-
-class Asking(NamedTuple):
-    """Who asks; `account_ref` None where referral has no surrogate yet. Suspended: it is paid nothing."""
-
-    account_ref: UUID | None
-    suspended: bool
+        return is_barred((await self._referral.GetStanding(request, timeout=_TIMEOUT_S)).standing)

@@ -65,7 +65,7 @@ async def test_what_was_refused_to_one_and_held_for_another_goes_back(payouts: P
         await payouts.advancing.hold(read)
     await earns(payouts, creator, 5 * DOLLAR)
     # Whoever swept it before that was recorded asks now, and the ledger says yes.
-    late = await payouts.advancing.hold(read)
+    late = (await payouts.advancing.hold(read)).payout
     assert late.stage is Stage.FAILED
     assert await payouts.held(creator) == 31 * DOLLAR
     assert await payouts.to_end(str(read.payout_id)) == "FAILED"
@@ -91,7 +91,7 @@ async def test_what_was_cancelled_and_held_after_that_was_settled_goes_back(payo
     await payouts.cancel(creator, str(read.payout_id))
     assert await payouts.to_end(str(read.payout_id)) == "CANCELLED"
     await earns(payouts, creator, 5 * DOLLAR)
-    assert (await payouts.advancing.hold(read)).stage is Stage.CANCELLED
+    assert (await payouts.advancing.hold(read)).payout.stage is Stage.CANCELLED
     assert await payouts.to_end(str(read.payout_id)) == "CANCELLED"
     assert await payouts.withdrawable(creator) == 35 * DOLLAR
     await payouts.books.check()

@@ -59,7 +59,7 @@ async def brought(connection: Any, stage: Stage) -> Payout:
         needs_confirmation=False, approvals_needed=0, approval_reasons=(), cumulative_micro=40_000_000, due_at=NOW,
         request_id=str(uuid.uuid4()), now=NOW,
     )  # fmt: skip
-    assert await openings.insert(connection, payout, str(payout.account_ref), b"x", destination=place)
+    assert await openings.insert(connection, payout, b"x", destination=place)
     for event in WAY[stage]:
         also = With()
         if payout.stage is Stage.REQUESTED:
@@ -98,7 +98,7 @@ async def test_nothing_begins_for_an_account_that_was_erased(postgres: Postgres)
         )
         again = replace(payout, payout_id=new_id(), destination_id=place.destination_id, request_id="again")
         before = await connection.fetchval("SELECT count(*) FROM outbox")
-        assert not await openings.insert(connection, again, "again", b"x", destination=place)
+        assert not await openings.insert(connection, again, b"x", turn=1, destination=place)
         assert await connection.fetchval("SELECT count(*) FROM outbox") == before
         assert await payouts.find(connection, again.payout_id) is None
 

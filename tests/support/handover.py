@@ -74,7 +74,7 @@ class Road:
             cumulative_micro=amount_micro, due_at=now, request_id=str(new_id()), now=now,
         )  # fmt: skip
         async with self.postgres.transaction() as connection:
-            assert await openings.insert(connection, payout, str(payout.account_ref), b"x", destination=place)
+            assert await openings.insert(connection, payout, b"x", destination=place)
             await destinations.set_state(
                 connection, place, DestinationState.CONFIRMED, confirmed_at=now, usable_from=now
             )

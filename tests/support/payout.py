@@ -22,6 +22,7 @@ from protos.referral.v1.referral_pb2_grpc import ReferralServiceStub
 from services.payout.accounts import Accounts
 from services.payout.commands.advancing import Advancing
 from services.payout.commands.handover import Handover
+from services.payout.commands.opening import Opening
 from services.payout.commands.pricing import Pricing
 from services.payout.commands.requesting import Requesting
 from services.payout.ledger import Ledger
@@ -215,7 +216,8 @@ async def replica(
         ledger = Ledger(TreasuryServiceStub(to_ledger))
         advancing = Advancing(postgres, clock, ledger, accounts, screening, settings.terms)
         pricing = Pricing(postgres, clock, client, settings.currencies, max_age=settings.price_max_age)
-        requesting = Requesting(postgres, clock, settings, pricing, screening, advancing)
+        opening = Opening(postgres, clock, settings, accounts, pricing, screening)
+        requesting = Requesting(postgres, opening, advancing)
         owners = payout.PayoutServicer(postgres, clock, settings, accounts, pricing, requesting, advancing)
         async with _served(
             owners, admin.PayoutAdminServicer(postgres, clock, settings, accounts, advancing, client)

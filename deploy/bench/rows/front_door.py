@@ -48,6 +48,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     )
     referral = f"{LOOPBACK}:{ports.service('referral')}"
     for kind, (row, bound) in _KINDS.items():
+        stage.recycle_wal()
         told = stage.run(
             "front_door", kind, f"http://{LOOPBACK}:{ports.gateway}", referral, stage.superuser_dsn,
             f"--seconds={size.door_seconds}",

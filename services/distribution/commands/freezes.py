@@ -98,7 +98,15 @@ async def tell(
     now: datetime,
 ) -> None:
     """Appends one change of a creator's earnings."""
-    event = events_pb2.EarningsChanged(
+    event = event_of(creator_ref, change, amount_micro, transfer_id, cause_id, now)
+    await outbox.append(connection, event, key=creator_ref, occurred_at=now)
+
+
+def event_of(
+    creator_ref: str, change: EarningsChange, amount_micro: int, transfer_id: str, cause_id: str, now: datetime
+) -> events_pb2.EarningsChanged:
+    """What is told of one change of a creator's earnings."""
+    return events_pb2.EarningsChanged(
         creator_ref=creator_ref,
         change=events_pb2.EarningsChange.ValueType(change),
         amount_micro=amount_micro,
@@ -106,4 +114,3 @@ async def tell(
         cause_id=cause_id,
         changed_at=to_timestamp(now),
     )
-    await outbox.append(connection, event, key=creator_ref, occurred_at=now)

@@ -1,12 +1,15 @@
 """The money side of payouts: held, returned, burned, completed, failed."""
 
 from datetime import datetime
+from uuid import UUID
+
+from google.protobuf.message import Message
 
 from libs.clock import Clock
 from libs.postgres import Connection, Postgres, retried
 from services.distribution import metrics
 from services.distribution.commands import posting
-from services.distribution.commands.freezes import tell
+from services.distribution.commands.freezes import event_of
 from services.distribution.model.earnings import EarningsChange
 from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
 from services.distribution.model.ledger import TransferKind
@@ -40,8 +43,8 @@ async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabl
             rules.legs(wanted.creator_ref, wanted.amount_micro, move),
             now=now,
         )
-        hold = await store.insert(connection, wanted, transfer_id, now, forfeitures=kept.creator.forfeitures)
-        await _tell(connection, hold, str(transfer_id))
+        hold = Hold(*wanted, HoldState.HELD, 0, 0, now, now, kept.creator.forfeitures)
+        await store.insert(connection, hold, transfer_id, _events_of(hold, move, transfer_id, now))
     metrics.HOLDS.labels(HoldState.HELD.name).inc()
     return Answered(hold, replayed=False)
 
@@ -80,10 +83,10 @@ async def _move(connection: Connection, hold: Hold, move: Move, now: datetime) -
         rules.legs(hold.creator_ref, hold.amount_micro, move),
         now=now,
     )
-    moved = await store.move(connection, hold, move, transfer_id, now)
+    events = _events_of(hold, move, transfer_id, now)
+    moved = await store.move(connection, hold, move, transfer_id, now, events)
     if paid_out_micro := rules.paid_out_micro(hold.amount_micro, move.to):
         await earnings.add_totals(connection, hold.creator_ref, paid_out_micro=paid_out_micro)
-    await _tell(connection, moved, str(transfer_id))
     return moved
 
 
@@ -105,21 +108,22 @@ async def _move_to_nobody(connection: Connection, hold: Hold, move: Move, now: d
         ],
         now=now,
     )
-    moved = await store.move(connection, hold, move, transfer_id, now, forfeit_transfer_id=forfeit_transfer_id)
+    events = _events_of(hold, move, transfer_id, now)
+    forfeited_id, forfeited = str(forfeit_transfer_id), EarningsChange.FORFEITED
+    events.append(event_of(creator_ref, forfeited, amount_micro, forfeited_id, hold.payout_id, now))
+    moved = await store.move(connection, hold, move, transfer_id, now, events, forfeit_transfer_id=forfeit_transfer_id)
     await earnings.add_totals(
         connection,
         creator_ref,
         paid_out_micro=rules.paid_out_micro(amount_micro, move.to),
         reversed_micro=amount_micro,
     )
-    await _tell(connection, moved, str(transfer_id))
-    change, forfeited_id = EarningsChange.FORFEITED, str(forfeit_transfer_id)
-    await tell(connection, creator_ref, change, amount_micro, forfeited_id, hold.payout_id, now)
     return moved
 
 
-async def _tell(connection: Connection, hold: Hold, transfer_id: str) -> None:
-    if change := rules.CHANGES.get(hold.state):
-        await tell(
-            connection, hold.creator_ref, change, hold.amount_micro, transfer_id, hold.payout_id, hold.changed_at
-        )
+def _events_of(hold: Hold, move: Move, transfer_id: UUID, now: datetime) -> list[Message]:
+    """What is told of a hold that comes into a state; of some nothing is."""
+    change = rules.CHANGES.get(move.to)
+    if change is None:
+        return []
+    return [event_of(hold.creator_ref, change, hold.amount_micro, str(transfer_id), hold.payout_id, now)]

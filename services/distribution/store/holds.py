@@ -5,10 +5,12 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from google.protobuf.message import Message
 
+from libs import outbox
 from libs.postgres import Connection
 from services.distribution.model.earnings import CreatorState
-from services.distribution.model.holds import Hold, HoldState, Move, Wanted, Withdrawable
+from services.distribution.model.holds import Hold, HoldState, Move, Withdrawable
 
 _HOLD = """
     payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at,
@@ -18,10 +20,10 @@ _NOTED = """
     noted AS (
         INSERT INTO payout_hold_states (
             payout_id, round, state, transfer_id, reason, changed_at, forfeit_transfer_id
-        ) SELECT payout_id, round, state, $1::uuid, {1}, changed_at, {2} FROM {0}
-    )
+        ) SELECT payout_id, round, state, $8::uuid, {0}, changed_at, {1} FROM written
+    ), told AS ({2})
     """
-"""The state that a hold has taken, kept in the statement that it took it in; $1 is the transfer."""
+"""The state that a hold has taken, kept and told in the statement that it took it in; $8 is the transfer."""
 
 
 async def lock(connection: Connection, payout_id: str) -> list[Hold]:
@@ -51,23 +53,27 @@ async def lock_withdrawable(connection: Connection, payout_id: str, creator_ref:
     return Withdrawable(rounds, paused, settled_micro, maturing_micro, CreatorState(*creator))
 
 
-async def insert(connection: Connection, wanted: Wanted, transfer_id: UUID, now: datetime, *, forfeitures: int) -> Hold:
-    """Writes a new hold, of a creator that forfeited so often before."""
-    rows = await connection.fetch(
+async def insert(connection: Connection, hold: Hold, transfer_id: UUID, events: Sequence[Message]) -> None:
+    """Writes a hold that begins, and what is told of it."""
+    await connection.execute(
         f"""
-        WITH held AS (
+        WITH written AS (
             INSERT INTO payout_holds (
                 payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures
-            ) VALUES ($2, $3, $4, $5, 1, $6, $6, $7) RETURNING *
-        ), {_NOTED.format("held", "''", "null::uuid")}
-        SELECT {_HOLD} FROM held
+            ) VALUES ($9, $10, $11, $12, $13, $14, $14, $15) RETURNING *
+        ), {_NOTED.format("''", "null::uuid", outbox.TELLING_WRITTEN)}
+        SELECT
         """,  # noqa: S608 - constants
+        *outbox.telling(events, key=hold.creator_ref, occurred_at=hold.held_at),
         transfer_id,
-        *wanted,
-        now,
-        forfeitures,
+        hold.payout_id,
+        hold.round,
+        hold.creator_ref,
+        hold.amount_micro,
+        hold.state,
+        hold.held_at,
+        hold.forfeitures,
     )
-    return _hold(rows[0])
 
 
 async def move(
@@ -76,18 +82,20 @@ async def move(
     wanted: Move,
     transfer_id: UUID,
     now: datetime,
+    events: Sequence[Message],
     *,
     forfeit_transfer_id: UUID | None = None,
 ) -> Hold:
-    """Moves a hold on from the state that it was read in; it is nobody's to move from another one."""
+    """Moves a hold on from the state that it was read in, and tells of it; it is nobody's to move from another one."""
     row = await connection.fetchrow(
         f"""
-        WITH moved AS (
-            UPDATE payout_holds SET state = $5, sent_micro = $6, fee_micro = $7, changed_at = $8
-            WHERE payout_id = $2 AND round = $3 AND state = $4 RETURNING *
-        ), {_NOTED.format("moved", "$9", "$10::uuid")}
-        SELECT {_HOLD} FROM moved
+        WITH written AS (
+            UPDATE payout_holds SET state = $12, sent_micro = $13, fee_micro = $14, changed_at = $15
+            WHERE payout_id = $9 AND round = $10 AND state = $11 RETURNING *
+        ), {_NOTED.format("$16", "$17::uuid", outbox.TELLING_WRITTEN)}
+        SELECT {_HOLD} FROM written
         """,  # noqa: S608 - constants
+        *outbox.telling(events, key=hold.creator_ref, occurred_at=now),
         transfer_id,
         hold.payout_id,
         hold.round,

@@ -7,11 +7,12 @@ it once.
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 
 from libs.clock import Clock
+from libs.idempotency import Answer
 from libs.postgres import CONFLICTS, Connection, Postgres, retried
 from libs.refusals import Refusal
 from libs.rpc import refusal_of
@@ -36,6 +37,15 @@ _LEFT_FOR: Final = timedelta(seconds=10)
 _PAUSE: Final = timedelta(seconds=30)
 _PAUSE_MAX: Final = timedelta(minutes=15)
 _CANCELLED: Final = "CANCELLED"
+
+AnswerOf = Callable[[Payout], Answer]
+
+
+class Held(NamedTuple):
+    """A payout after its money was asked for; `answer`: what was kept with that."""
+
+    payout: Payout
+    answer: Answer | None
 
 
 class Advancing:
@@ -81,13 +91,13 @@ class Advancing:
                 metrics.WAITING.labels(step.__name__.strip("_"), reason).inc()
                 log.warning("a payout waits", payout_id=str(payout.payout_id), stage=payout.stage.name, reason=reason)
 
-    async def hold_soon(self, payout: Payout) -> Payout:
+    async def hold_soon(self, payout: Payout, answer_of: AnswerOf | None = None) -> Held:
         """Holds; where the ledger does not answer the payout stays requested, and is asked for again and again."""
         try:
-            return await self.hold(payout)
+            return await self.hold(payout, answer_of)
         except grpc.aio.AioRpcError as error:
             log.warning("a payout waits for the ledger", payout_id=str(payout.payout_id), code=error.code().name)
-            return payout
+            return Held(payout, answer=None)
 
     async def hold_orphan(self, seen: Payout) -> None:
         """Holds what nobody has held since it was read: a hold that was refused meanwhile is not asked for again."""
@@ -96,8 +106,12 @@ class Advancing:
         if payout.revision == seen.revision:
             await self.hold(payout)
 
-    async def hold(self, payout: Payout) -> Payout:
-        """Has the ledger set the money of a requested payout aside. Raises LedgerRefused, which ends the payout."""
+    async def hold(self, payout: Payout, answer_of: AnswerOf | None = None) -> Held:
+        """Has the ledger set the money of a requested payout aside. Raises LedgerRefused, which ends the payout.
+
+        `answer_of` makes what the request for it is answered, of the payout that is held: it is kept in the statement
+        that records this, if nothing happened to the payout meanwhile.
+        """
         try:
             await self._ledger.hold(payout)
         except LedgerRefused as refused:
@@ -106,13 +120,14 @@ class Advancing:
         try:
             # One guarded statement; nearly always nothing else has happened to it meanwhile.
             async with self._postgres.connection() as connection:
-                return await self._held(connection, payout)
+                return await self._held(connection, payout, answer_of)
         except CONFLICTS:
-            return await self._record_held_late(payout)
+            return Held(await self._record_held_late(payout), answer=None)
 
-    async def _held(self, connection: Connection, payout: Payout) -> Payout:
-        also, now = With(money=Money.HELD, held=True), self._clock.now()
-        return await payouts.move(connection, payout, approvals.next_step(payout), now, actor=ACTOR, also=also)
+    async def _held(self, connection: Connection, payout: Payout, answer_of: AnswerOf | None = None) -> Held:
+        also, now, event = With(money=Money.HELD, held=True), self._clock.now(), approvals.next_step(payout)
+        answer = answer_of(payouts.ahead(payout, event, now, also)) if answer_of else None
+        return Held(await payouts.move(connection, payout, event, now, actor=ACTOR, also=also, answer=answer), answer)
 
     @retried
     async def _record_held_late(self, asked: Payout) -> Payout:
@@ -121,7 +136,7 @@ class Advancing:
             if payout.round != asked.round:
                 return payout
             if payout.stage is Stage.REQUESTED:
-                return await self._held(connection, payout)
+                return (await self._held(connection, payout)).payout
             # Cancelled meanwhile, or refused to somebody else: what was held goes back.
             await payouts.note_money(connection, payout, Money.HELD)
             return await payouts.get(connection, payout.payout_id)
@@ -156,7 +171,7 @@ class Advancing:
             return "ACCOUNT_ERASED"
         if self._screening.is_blocked(payout.address):
             return "DESTINATION_BLOCKED"
-        if (await self._accounts.look_up(account_id)).suspended:
+        if await self._accounts.is_suspended(account_id):
             return "SUSPENDED"
         return ""
 

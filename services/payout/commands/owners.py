@@ -8,7 +8,7 @@ from libs.clock import Clock
 from libs.postgres import Connection
 from libs.refusals import FailedPrecondition
 from services.payout.accounts import AccountSuspended
-from services.payout.commands.requesting import DestinationBlocked, challenge_for
+from services.payout.commands.opening import DestinationBlocked, challenge_for
 from services.payout.model import Event, Money, Stage
 from services.payout.model.destinations import Destination, DestinationState
 from services.payout.model.payouts import Payout

@@ -18,8 +18,9 @@ from protos.score.v1.score_pb2_grpc import ScoreServiceStub
 from services.payout.accounts import Accounts
 from services.payout.commands import owners, pricing
 from services.payout.commands.advancing import Advancing
+from services.payout.commands.opening import Wanted
 from services.payout.commands.pricing import Pricing
-from services.payout.commands.requesting import AnsweredBefore, Requesting, Wanted, check_held, fingerprint
+from services.payout.commands.requesting import Requesting, check_held
 from services.payout.model import Stage
 from services.payout.model.destinations import DestinationState
 from services.payout.model.payouts import Payout
@@ -98,18 +99,12 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
         quote_id = requests.check_id(request.quote_id, "quote_id") if request.quote_id else None
         check_request_id(request.request_id)
         once = Once(request.request_id, request, pb.RequestPayoutResponse, self._settings.request_key)
-        key = fingerprint(request, self._settings.request_key)
-        asking = await self._accounts.asking(account_id)
-        account_ref = asking.account_ref or await self._accounts.asked(account_id)
         wanted = Wanted(
-            request.request_id, key, account_id, account_ref, amount_micro, currency, address, memo, quote_id
+            request.request_id, once.fingerprint, account_id, amount_micro, currency, address, memo, quote_id
         )
-        try:
-            opened = await self._requesting.request(wanted, suspended=asking.suspended)
-        except AnsweredBefore:
-            async with self._postgres.transaction() as connection:
-                return await once.replay_kept(connection)
-        return await self._requesting.answer(once, pb.RequestPayoutResponse(payout=messages.payout(*opened)))
+        return await self._requesting.request(
+            wanted, once, lambda *opened: pb.RequestPayoutResponse(payout=messages.payout(*opened))
+        )
 
     async def ChallengePayout(self, request: pb.ChallengePayoutRequest, context: Context) -> pb.ChallengePayoutResponse:
         account_ref, payout_id = await self._asked(request.account_id, request.payout_id)
@@ -147,7 +142,7 @@ class PayoutServicer(Destinations, payout_pb2_grpc.PayoutServiceServicer):
 
     async def RetryPayout(self, request: pb.RetryPayoutRequest, context: Context) -> pb.RetryPayoutResponse:
         account_ref, payout_id = await self._asked(request.account_id, request.payout_id)
-        suspended = (await self._accounts.look_up(request.account_id)).suspended
+        suspended = await self._accounts.is_suspended(request.account_id)
         once = Once(request.request_id, request, pb.RetryPayoutResponse, self._settings.request_key)
         async with self._postgres.transaction() as connection:
             earlier = await once.replay(connection)

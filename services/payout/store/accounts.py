@@ -6,18 +6,6 @@ from uuid import UUID
 from libs.postgres import Connection
 
 
-async def find_with_standing(connection: Connection, account_id: str) -> tuple[UUID, int] | None:
-    """Its surrogate and the standing that referral told last; 0 where it never told one."""
-    rows = await connection.fetch(
-        """
-        SELECT account_ref, coalesce(standing, 0) FROM accounts LEFT JOIN standings USING (account_ref)
-        WHERE account_id = $1
-        """,
-        account_id,
-    )
-    return (rows[0][0], rows[0][1]) if rows else None
-
-
 async def id_of(connection: Connection, account_ref: UUID) -> str | None:
     """The account behind a surrogate; None once it is erased."""
     found: str | None = await connection.fetchval("SELECT account_id FROM accounts WHERE account_ref = $1", account_ref)

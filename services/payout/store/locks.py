@@ -1,25 +1,19 @@
-"""What waits for one another where there is no row to lock."""
+"""What waits for one another where there is no row yet to lock."""
 
 from uuid import UUID
 
 from libs.postgres import Connection
 
 
-async def request(connection: Connection, request_id: str, account_ref: UUID) -> None:
-    """The same request again waits for the first, and what else the account asks for waits for both."""
+async def account(connection: Connection, account_ref: UUID) -> None:
+    """Take an account's turn: what else it asks for waits, and what was decided before is decided again."""
     await connection.execute(
         """
-        SELECT pg_advisory_xact_lock(hashtextextended('RequestPayout ' || $1, 0)),
-            pg_advisory_xact_lock(hashtextextended('account ' || $2, 0))
+        INSERT INTO turns (account_ref, turn) VALUES ($1, 1)
+        ON CONFLICT (account_ref) DO UPDATE SET turn = turns.turn + 1
         """,
-        request_id,
-        str(account_ref),
+        account_ref,
     )
-
-
-async def account(connection: Connection, account_ref: UUID) -> None:
-    """What an account asks for waits for one another."""
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('account ' || $1, 0))", str(account_ref))
 
 
 async def proof(connection: Connection, text: str) -> None:

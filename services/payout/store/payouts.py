@@ -1,7 +1,7 @@
 """Payouts. They begin in `openings`; what happens to one goes through `move`, and through nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -10,8 +10,9 @@ from uuid import UUID
 import asyncpg
 
 from libs import outbox
-from libs.postgres import Connection
-from libs.timestamps import to_datetime, to_timestamp
+from libs.idempotency import ANSWERING_WRITTEN, Answer
+from libs.postgres import Connection, violated
+from libs.timestamps import to_timestamp
 from protos.payout.v1 import events_pb2
 from services.payout.model import Event, Money, Stage
 from services.payout.model.payouts import Change, Payout
@@ -48,41 +49,53 @@ class With:
 
 
 NOTHING: Final = With()
+_GIVEN: Final = [each.name for each in fields(With)]
+_MOVE: Final = f"""
+    WITH written AS (
+        UPDATE payouts SET
+            stage = $14, revision = revision + 1, actor = $15, changed_at = $16, reason = $17,
+            money = coalesce($18, money), held = coalesce($19, held), manual = coalesce($20, manual),
+            fee_micro = $21, fee_final = coalesce($22, fee_final),
+            sent_amount = coalesce($23, sent_amount), transaction_hash = coalesce($24, transaction_hash),
+            due_at = coalesce($25, due_at), tries = coalesce($26, tries), confirmed_at = coalesce($27, confirmed_at),
+            approved_at = coalesce($28, approved_at), round = coalesce($29, round),
+            net_amount = coalesce($30, net_amount), quoted_until = coalesce($31, quoted_until)
+        WHERE payout_id = $12 AND revision = $13 RETURNING *
+    ), told AS ({outbox.TELLING_WRITTEN}), answered AS ({ANSWERING_WRITTEN})
+    SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}
+    """  # noqa: S608 - constants
 
 
 async def move(
-    connection: Connection, payout: Payout, event: Event, now: datetime, *, actor: str, also: With = NOTHING
+    connection: Connection,
+    payout: Payout,
+    event: Event,
+    now: datetime,
+    *,
+    actor: str,
+    also: With = NOTHING,
+    answer: Answer | None = None,
 ) -> Payout:
     """Take a payout on by what happened to it, from the revision that it was read in; keep and tell the change.
 
-    Raises IllegalMove; asyncpg.SerializationError where something else happened to it meanwhile.
+    All in one statement, with the answer to the request that this was for, if it is given. The event says what the row
+    says: it is made of the revision that the statement insists on.
+
+    Raises IllegalMove; asyncpg.SerializationError where something else happened to it, or was answered, meanwhile.
     """
-    to = machine.after(payout.stage, event)
-    fee_micro = payout.fee_micro if also.fee_micro is None else also.fee_micro
-    changed = await _written(
-        connection,
-        """
-        UPDATE payouts SET
-            stage = $10, revision = revision + 1, actor = $11, changed_at = $12, reason = $13,
-            money = coalesce($14, money), held = coalesce($15, held), manual = coalesce($16, manual),
-            fee_micro = $17, fee_final = coalesce($18, fee_final),
-            sent_amount = coalesce($19, sent_amount), transaction_hash = coalesce($20, transaction_hash),
-            due_at = coalesce($21, due_at), tries = coalesce($22, tries), confirmed_at = coalesce($23, confirmed_at),
-            approved_at = coalesce($24, approved_at), round = coalesce($25, round),
-            net_amount = coalesce($26, net_amount), quoted_until = coalesce($27, quoted_until)
-        WHERE payout_id = $8 AND revision = $9
-        """,
-        _moved(payout, to, fee_micro, also.reason, now),
+    moved = ahead(payout, event, now, also)
+    told = outbox.telling([event_of(moved)], key=str(moved.account_ref), occurred_at=now)
+    row = (
         payout.payout_id,
         payout.revision,
-        to,
+        moved.stage,
         actor,
         now,
-        also.reason,
+        moved.reason,
         also.money,
         also.held,
         also.manual,
-        fee_micro,
+        moved.fee_micro,
         also.fee_final,
         also.sent_amount,
         also.transaction_hash,
@@ -94,14 +107,22 @@ async def move(
         also.net_amount,
         also.quoted_until,
     )
+    try:
+        changed = await connection.fetch(_MOVE, *told, *(answer or (None,) * len(Answer._fields)), *row)
+    except asyncpg.UniqueViolationError as error:
+        if violated(error) != "idempotency_pkey":
+            raise
+        changed = []
     if not changed:
         raise asyncpg.SerializationError("the payout was moved meanwhile")
-    return changed[0]
+    return _payout(changed[0])
 
 
-def _moved(payout: Payout, to: Stage, fee_micro: int, reason: str, now: datetime) -> events_pb2.PayoutChanged:
-    revision = payout.revision + 1
-    return event_of(replace(payout, stage=to, reason=reason, revision=revision, fee_micro=fee_micro, changed_at=now))
+def ahead(payout: Payout, event: Event, now: datetime, also: With = NOTHING) -> Payout:
+    """Return what a payout becomes by what happened to it, if nothing else happens to it before. Raises IllegalMove."""
+    given = {name: value for name in _GIVEN if (value := getattr(also, name)) is not None}
+    changed = {"stage": machine.after(payout.stage, event), "revision": payout.revision + 1, "changed_at": now}
+    return replace(payout, **given | changed)
 
 
 async def note_money(connection: Connection, payout: Payout, money: Money) -> bool:
@@ -200,32 +221,14 @@ async def fetch(connection: Connection, where: str, *arguments: Any) -> list[Pay
     return [_payout(row) for row in rows]
 
 
-async def _written(
-    connection: Connection, statement: str, event: events_pb2.PayoutChanged, *arguments: Any
-) -> list[Payout]:
-    """Payouts as a statement of this module has left them, told in the same round trip; its own parameters are $8 on.
-
-    The event says what the row says: it is made of the revision that the statement insists on.
-    """
-    rows = await connection.fetch(
-        f"""
-        WITH written AS ({statement} RETURNING *), told AS ({outbox.TELLING_WRITTEN})
-        SELECT {_PAYOUT} FROM written AS payouts {_WHERE_TO}
-        """,  # noqa: S608 - constants
-        *outbox.telling([event], key=event.account_ref, occurred_at=to_datetime(event.changed_at)),
-        *arguments,
-    )
-    return [_payout(row) for row in rows]
-
-
 def _payout(row: asyncpg.Record) -> Payout:
-    fields = dict(row)
+    found = dict(row)
     return Payout(
-        **fields
+        **found
         | {
-            "stage": Stage(fields["stage"]),
-            "money": Money(fields["money"]),
-            "approval_reasons": tuple(fields["approval_reasons"]),
+            "stage": Stage(found["stage"]),
+            "money": Money(found["money"]),
+            "approval_reasons": tuple(found["approval_reasons"]),
         }
     )
 
