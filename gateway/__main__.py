@@ -8,7 +8,7 @@ import uvloop
 
 from gateway.application import Gateway
 from gateway.settings import Settings
-from libs import telemetry
+from libs import memory, telemetry
 from libs.settings import Misconfigured
 
 log = telemetry.logger(__name__)
@@ -22,6 +22,7 @@ async def main(settings: Settings) -> None:
     gateway = Gateway(settings)
     try:
         await gateway.open()
+        memory.settle()
         log.info("ready", port=gateway.port)
         await stop.wait()
         log.info("draining")

@@ -11,7 +11,6 @@ if __name__ == "__main__":
 """
 
 import asyncio
-import gc
 import random
 import signal
 import sys
@@ -25,7 +24,7 @@ import asyncpg
 import grpc
 import uvloop
 
-from libs import rpc, telemetry
+from libs import memory, rpc, telemetry
 from libs.clock import Clock, open_clock
 from libs.consumer import Consumer
 from libs.eventlog import EventLogServicer
@@ -44,9 +43,6 @@ MESH = frozenset({"referral", "distribution", "payout", "score", "leaderboard", 
 _JOBS_POLL_SECONDS = 1.0
 _TEST_JOBS_POLL_SECONDS = 0.05
 _RETRY_SECONDS_MAX = 2.0
-# A request makes some hundred objects that live as long as it does: looking for cycles among them at the usual 700 is
-# work for nothing.
-_GC_THRESHOLD = 20_000
 
 _NOT_ACCEPTED = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -177,10 +173,7 @@ class App:
         async with self._closing:
             try:
                 await wire(self)
-                # What was built to stay is not walked through again by every collection.
-                gc.collect()
-                gc.freeze()
-                gc.set_threshold(_GC_THRESHOLD)
+                memory.settle()
                 self._wired = True
                 return await self._work()
             except asyncio.CancelledError:
