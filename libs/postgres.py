@@ -1,7 +1,8 @@
 """PostgreSQL: a pool on one schema, transactions, commands that run again after a conflict, and migrations.
 
 Commands take a `Postgres` and open one transaction; stores take a `Connection`. READ COMMITTED with explicit row locks
-is the rule: a command says itself what it locks, in id order.
+is the rule: a command says itself what it locks, in id order. One that is a single statement needs no transaction
+around it: `connection`.
 """
 
 import asyncio
@@ -131,7 +132,7 @@ class Postgres:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool for single reads."""
+        """A connection of the pool, for single statements."""
         async with self._pool.acquire(timeout=_CONNECT_TIMEOUT_S) as connection:
             yield connection
 

@@ -29,6 +29,7 @@ from protos.referral.v1 import referral_pb2, referral_pb2_grpc
 
 _READY_SECONDS = 60
 _PROGRAM_SECONDS = 900
+_AUTOVACUUM_SECONDS = 60
 # Ten minutes past, hours are closed, and at the full hour the books are audited: business time begins after both.
 _QUIET_MINUTE = 12
 
@@ -181,11 +182,15 @@ class Stage:
         """Run one statement as the superuser, who sees distribution's tables first."""
         return asyncio.run(_fetch(self.superuser_dsn, query, *arguments))
 
-    def recycle_wal(self) -> None:
-        """Give PostgreSQL the segments back that its log no longer needs, as any server has some that has lived a while.
+    def rest(self) -> None:
+        """Let PostgreSQL end what the rows before have left it to do, as it has on a server that lives long.
 
-        One that has none zeroes 16 MiB for each new one, and all who commit wait for that, 60 to 100 ms.
+        Autovacuum looks once a minute. A checkpoint gives segments of the log back: a server that has none left zeroes
+        16 MiB for each new one, and all who commit wait for that, 60 to 100 ms.
         """
+        time.sleep(_AUTOVACUUM_SECONDS)
+        while self.fetch("SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"):
+            time.sleep(1)
         self.fetch("CHECKPOINT")
 
     def _process(self, name: str) -> psutil.Process:

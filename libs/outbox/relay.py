@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import asyncpg
 from prometheus_client import Counter, Gauge
@@ -34,6 +34,42 @@ _JOINED_BYTES = 128 * 1024
 _FAULT_WAIT_MIN_S = 0.02
 _FAULT_WAIT_MAX_S = 5.0
 _LOOK_AGAIN_S = 1.0
+_MOVE: Final = """
+    WITH picked AS MATERIALIZED (
+        SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE
+    ), taken AS (
+        DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.*
+    ), bundled AS (
+        SELECT *, CASE
+            WHEN topic = ANY ($2) THEN ARRAY[
+                count(*) FILTER (WHERE traceparent LIKE '%-01') OVER earlier,
+                sum(length(payload)) OVER earlier / $3::bigint
+            ]
+            ELSE ARRAY[id]
+        END AS bundle
+        FROM taken WINDOW earlier AS (PARTITION BY topic, partition ORDER BY id)
+    ), joined AS (
+        SELECT topic, partition, min(id) AS id, string_agg(payload, '' ORDER BY id) AS payload,
+            min(occurred_at) AS occurred_at, (array_agg(event_id ORDER BY id))[1] AS event_id,
+            (array_agg(key ORDER BY id))[1] AS key, (array_agg(traceparent ORDER BY id))[1] AS traceparent
+        FROM bundled GROUP BY topic, partition, bundle
+    ), counted AS (
+        SELECT topic, partition, count(*) AS size FROM joined GROUP BY topic, partition
+    ), heads AS (
+        INSERT INTO event_heads (topic, partition, position)
+        SELECT topic, partition, size FROM counted ORDER BY topic, partition
+        ON CONFLICT (topic, partition) DO UPDATE SET position = event_heads.position + excluded.position
+        RETURNING topic, partition, position
+    ), moved AS (
+        INSERT INTO events (topic, partition, position, event_id, key, payload, occurred_at, traceparent)
+        SELECT
+            topic, partition,
+            heads.position - counted.size + row_number() OVER (PARTITION BY topic, partition ORDER BY joined.id),
+            joined.event_id, joined.key, joined.payload, joined.occurred_at, joined.traceparent
+        FROM joined JOIN counted USING (topic, partition) JOIN heads USING (topic, partition)
+    )
+    SELECT (SELECT count(*) FROM taken) AS rows, (SELECT count(*) FROM joined) AS events
+    """
 
 
 class Record(NamedTuple):
@@ -176,45 +212,11 @@ async def move(connection: Connection, topics: Iterable[Topic] = ()) -> Moved:
     `topics`, those that are `joined` get one event for many rows; a row that somebody traces begins an event, so that
     its trace goes on.
     """
-    if not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
+    # By the index: a queue's first pages hold rows that are gone.
+    if await connection.fetchval("SELECT id FROM outbox ORDER BY id LIMIT 1") is None:
         return Moved(0, 0)
     [moved] = await connection.fetch(
-        """
-        WITH picked AS MATERIALIZED (
-            SELECT id FROM outbox ORDER BY id LIMIT $1 FOR UPDATE
-        ), taken AS (
-            DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.*
-        ), bundled AS (
-            SELECT *, CASE
-                WHEN topic = ANY ($2) THEN ARRAY[
-                    count(*) FILTER (WHERE traceparent LIKE '%-01') OVER earlier,
-                    sum(length(payload)) OVER earlier / $3::bigint
-                ]
-                ELSE ARRAY[id]
-            END AS bundle
-            FROM taken WINDOW earlier AS (PARTITION BY topic, partition ORDER BY id)
-        ), joined AS (
-            SELECT topic, partition, min(id) AS id, string_agg(payload, '' ORDER BY id) AS payload,
-                min(occurred_at) AS occurred_at, (array_agg(event_id ORDER BY id))[1] AS event_id,
-                (array_agg(key ORDER BY id))[1] AS key, (array_agg(traceparent ORDER BY id))[1] AS traceparent
-            FROM bundled GROUP BY topic, partition, bundle
-        ), counted AS (
-            SELECT topic, partition, count(*) AS size FROM joined GROUP BY topic, partition
-        ), heads AS (
-            INSERT INTO event_heads (topic, partition, position)
-            SELECT topic, partition, size FROM counted ORDER BY topic, partition
-            ON CONFLICT (topic, partition) DO UPDATE SET position = event_heads.position + excluded.position
-            RETURNING topic, partition, position
-        ), moved AS (
-            INSERT INTO events (topic, partition, position, event_id, key, payload, occurred_at, traceparent)
-            SELECT
-                topic, partition,
-                heads.position - counted.size + row_number() OVER (PARTITION BY topic, partition ORDER BY joined.id),
-                joined.event_id, joined.key, joined.payload, joined.occurred_at, joined.traceparent
-            FROM joined JOIN counted USING (topic, partition) JOIN heads USING (topic, partition)
-        )
-        SELECT (SELECT count(*) FROM taken) AS rows, (SELECT count(*) FROM joined) AS events
-        """,
+        _MOVE,
         _TAKE_MAX,
         [topic.name for topic in topics if topic.joined],
         _JOINED_BYTES,

@@ -47,8 +47,9 @@ def measure(bench: Bench) -> Iterator[Figure]:
         note=f"{size.referrals:,} registrations, {size.referrals * _CHARGES_EACH:,} charges",
     )
     referral = f"{LOOPBACK}:{ports.service('referral')}"
+    if of_target:
+        stage.rest()
     for kind, (row, bound) in _KINDS.items():
-        stage.recycle_wal()
         told = stage.run(
             "front_door", kind, f"http://{LOOPBACK}:{ports.gateway}", referral, stage.superuser_dsn,
             f"--seconds={size.door_seconds}",

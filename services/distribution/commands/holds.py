@@ -1,17 +1,18 @@
 """The money side of payouts: held, returned, burned, completed, failed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from google.protobuf.message import Message
 
 from libs.clock import Clock
-from libs.postgres import Connection, Postgres, retried
+from libs.postgres import CONFLICTS, Connection, Postgres, retried
 from services.distribution import metrics
 from services.distribution.commands import posting
 from services.distribution.commands.freezes import event_of
 from services.distribution.model.earnings import EarningsChange
-from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted
+from services.distribution.model.holds import Answered, Hold, HoldState, Move, Wanted, Withdrawable
 from services.distribution.model.ledger import TransferKind
 from services.distribution.rules import earnings as earnings_rules
 from services.distribution.rules import holds as rules
@@ -20,32 +21,61 @@ from services.distribution.store import earnings, treasury
 from services.distribution.store import holds as store
 
 
-@retried
 async def hold_payout(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabled: bool) -> Answered:
-    """Sets money aside for one round of a payout. Raises what keeps it from it; nothing is written then."""
+    """Sets money aside for one round of a payout. Raises what keeps it from it; nothing is written then.
+
+    Nearly always one look and one statement do, which insists under the locks that all that decides is as it was seen.
+    """
+    try:
+        async with postgres.connection() as connection:
+            as_of = clock.now()
+            seen = await store.look(connection, wanted.payout_id, wanted.creator_ref, as_of)
+            held = None if seen.rounds else await _hold(connection, clock, wanted, seen, as_of, [], enabled=enabled)
+    except CONFLICTS:
+        held = None
+    if held is None:
+        held = await _hold_alone(postgres, clock, wanted, enabled=enabled)
+    if not held.replayed:
+        metrics.HOLDS.labels(HoldState.HELD.name).inc()
+    return held
+
+
+@retried
+async def _hold_alone(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabled: bool) -> Answered:
     async with postgres.transaction() as connection:
-        kept = await store.lock_withdrawable(connection, wanted.payout_id, wanted.creator_ref, clock.now())
+        as_of = clock.now()
+        kept = await store.lock_withdrawable(connection, wanted.payout_id, wanted.creator_ref, as_of)
         rounds = await store.lock(connection, wanted.payout_id) if kept.rounds else []
         if earlier := rules.earlier(rounds, wanted):
             return Answered(earlier, replayed=True)
-        rules.check_next_round(rounds, wanted)
-        rules.check_open(enabled=enabled, paused=kept.paused)
-        rules.check_not_frozen(kept.creator)
-        rules.check_withdrawable(
-            wanted.amount_micro, settled_micro=kept.settled_micro, maturing_micro=kept.maturing_micro
-        )
-        # Not before the locks were waited for: what was posted meanwhile came first.
-        move, now = Move(HoldState.HELD), clock.now()
-        transfer_id = await posting.post(
-            connection,
-            rules.kind(move.to),
-            wanted.payout_id,
-            rules.legs(wanted.creator_ref, wanted.amount_micro, move),
-            now=now,
-        )
-        hold = Hold(*wanted, HoldState.HELD, 0, 0, now, now, kept.creator.forfeitures)
-        await store.insert(connection, hold, transfer_id, _events_of(hold, move, transfer_id, now))
-    metrics.HOLDS.labels(HoldState.HELD.name).inc()
+        held = await _hold(connection, clock, wanted, kept, as_of, rounds, enabled=enabled)
+        if held is None:
+            raise AssertionError("what is locked does not change")
+        return held
+
+
+async def _hold(
+    connection: Connection,
+    clock: Clock,
+    wanted: Wanted,
+    seen: Withdrawable,
+    as_of: datetime,
+    rounds: Sequence[Hold],
+    *,
+    enabled: bool,
+) -> Answered | None:
+    """Decides by what was seen, and holds; None where that has changed since, and nothing is written."""
+    rules.check_next_round(rounds, wanted)
+    rules.check_open(enabled=enabled, paused=seen.paused)
+    rules.check_not_frozen(frozen=seen.frozen)
+    rules.check_withdrawable(wanted.amount_micro, settled_micro=seen.settled_micro, maturing_micro=seen.maturing_micro)
+    move, now = Move(HoldState.HELD), clock.now()
+    legs = rules.legs(wanted.creator_ref, wanted.amount_micro, move)
+    prepared = posting.prepare([posting.Posting(rules.kind(move.to), wanted.payout_id, legs)], now=now)
+    hold = Hold(*wanted, move.to, 0, 0, now, now, seen.forfeitures)
+    events = _events_of(hold, move, prepared.transfer_ids[0], now)
+    if not await store.insert(connection, hold, seen, as_of, prepared, events):
+        return None
     return Answered(hold, replayed=False)
 
 
@@ -63,7 +93,7 @@ async def move_hold(
             rules.check_open(enabled=enabled, paused=(await treasury.keep_switch(connection)).paused)
         state = (await earnings.lock_states(connection, [hold.creator_ref]))[hold.creator_ref]
         if burns:
-            rules.check_not_frozen(state)
+            rules.check_not_frozen(frozen=state.frozen)
             # A burn takes the same from what is owed as from the reserve, so it cannot make the reserve short: this
             # finds one that is short already.
             treasury_rules.check_covered(*await treasury.reserve_and_owed(connection))

@@ -32,6 +32,14 @@ async def post(
 
 async def post_many(connection: Connection, postings: Iterable[Posting], *, now: datetime) -> list[UUID]:
     """Posts several transfers; what they move together is checked and applied at once, in account-id order."""
+    prepared = prepare(postings, now=now)
+    if prepared.transfer_ids:
+        await transfers.post(connection, prepared)
+    return prepared.transfer_ids
+
+
+def prepare(postings: Iterable[Posting], *, now: datetime) -> transfers.Posting:
+    """Make what a statement posts of several transfers. Raises ValueError for legs out of balance."""
     made = [
         transfers.Transfer(
             each.transfer_id or new_id(),
@@ -41,8 +49,6 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
         )
         for each in postings
     ]
-    if not made:
-        return []
     kinds: dict[str, AccountKind] = {}
     more_owed_micro = 0
     for transfer in made:
@@ -51,8 +57,7 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
         for name, amount_micro in transfer.legs.items():
             kind = kinds[name] = kind_of(name)
             more_owed_micro += amount_micro if kind in _OWED else 0
-    await transfers.post(connection, kinds, made, more_owed_micro=more_owed_micro, recorded_at=now)
-    return [transfer.transfer_id for transfer in made]
+    return transfers.posting(kinds, made, more_owed_micro=more_owed_micro, recorded_at=now)
 
 
 async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:

@@ -5,8 +5,6 @@ from datetime import datetime
 from enum import IntEnum
 from typing import NamedTuple
 
-from services.distribution.model.earnings import CreatorState
-
 
 class HoldState(IntEnum):
     """held → returned | burned; burned → completed | failed. Numbered as in the API and in the books."""
@@ -28,16 +26,17 @@ class Wanted(NamedTuple):
 
 
 class Withdrawable(NamedTuple):
-    """What decides whether a creator's money may be held for a payout.
+    """What decides whether a creator's money may be held for a payout, and what is kept of it with the hold.
 
-    How many rounds the payout has had, the switch of all payouts, the creator's balance and its state.
+    How many rounds the payout has had, the switch of all payouts, the creator's balance and state.
     """
 
     rounds: int
     paused: bool
     settled_micro: int
     maturing_micro: int
-    creator: CreatorState
+    frozen: bool
+    forfeitures: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,9 +203,9 @@ def check_open(*, enabled: bool, paused: bool) -> None:
         raise PayoutsPaused
 
 
-def check_not_frozen(state: CreatorState) -> None:
+def check_not_frozen(*, frozen: bool) -> None:
     """Raise EarningsFrozen."""
-    if state.frozen:
+    if frozen:
         raise EarningsFrozen
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -9,8 +10,8 @@ from google.protobuf.message import Message
 
 from libs import outbox
 from libs.postgres import Connection
-from services.distribution.model.earnings import CreatorState
 from services.distribution.model.holds import Hold, HoldState, Move, Withdrawable
+from services.distribution.store import transfers
 
 _HOLD = """
     payout_id::text, round, creator_ref::text, amount_micro, state, sent_micro, fee_micro, held_at, changed_at,
@@ -24,6 +25,21 @@ _NOTED = """
     ), told AS ({2})
     """
 """The state that a hold has taken, kept and told in the statement that it took it in; $8 is the transfer."""
+_KEPT: Final = "rounds, paused, settled_micro, maturing_micro, (creator).frozen, (creator).forfeitures"
+_INSERT: Final = f"""
+    WITH still AS MATERIALIZED (
+        SELECT {_KEPT} FROM lock_withdrawable($9, $11, $15)
+    ), posted AS MATERIALIZED (
+        SELECT post_transfers($22, $23, $24, $25, $26, $27, $28, $29, $30, $31) FROM still
+        WHERE (rounds, paused, settled_micro, maturing_micro, frozen, forfeitures) = ($16, $17, $18, $19, $20, $21)
+    ), written AS (
+        INSERT INTO payout_holds (
+            payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures
+        )
+        SELECT $9, $10::integer, $11, $12::bigint, $13::smallint, $14::timestamptz, $14, $21 FROM posted RETURNING *
+    ), {_NOTED.format("''", "null::uuid", outbox.TELLING_WRITTEN)}
+    SELECT EXISTS (SELECT FROM written)
+    """  # noqa: S608 - constants
 
 
 async def lock(connection: Connection, payout_id: str) -> list[Hold]:
@@ -36,44 +52,61 @@ async def lock(connection: Connection, payout_id: str) -> list[Hold]:
     return [_hold(row) for row in rows]
 
 
-async def lock_withdrawable(connection: Connection, payout_id: str, creator_ref: str, now: datetime) -> Withdrawable:
-    """Locks a payout, as `lock` does, and what a hold is decided by; also of a creator of whom nothing is kept."""
+async def look(connection: Connection, payout_id: str, creator_ref: str, as_of: datetime) -> Withdrawable:
+    """What a hold is decided by, at one moment; also of a creator of whom nothing is kept. Nothing is locked."""
     (row,) = await connection.fetch(
         """
-        SELECT rounds, paused, settled_micro, maturing_micro, (creator).creator_ref::text, (creator).frozen,
-            (creator).standing_revision, (creator).paid_out_micro, (creator).reversed_micro, (creator).changed_at,
-            (creator).forfeitures
-        FROM lock_withdrawable($1, $2, $3)
+        SELECT (SELECT count(*) FROM payout_holds WHERE payout_id = $1), paused,
+            coalesce((SELECT balance_micro FROM accounts WHERE name = 'creator:' || $2::uuid || ':settled'), 0),
+            (
+                SELECT coalesce(sum(amount_micro), 0)::bigint FROM maturing_earnings
+                WHERE maturing_earnings.creator_ref = $2 AND matures_at > $3
+            ),
+            coalesce(frozen, false), coalesce(forfeitures, 0)
+        FROM payouts_switch LEFT JOIN creator_states ON creator_ref = $2
         """,
         payout_id,
         creator_ref,
-        now,
+        as_of,
     )
-    rounds, paused, settled_micro, maturing_micro, *creator = row
-    return Withdrawable(rounds, paused, settled_micro, maturing_micro, CreatorState(*creator))
+    return Withdrawable(*row)
 
 
-async def insert(connection: Connection, hold: Hold, transfer_id: UUID, events: Sequence[Message]) -> None:
-    """Writes a hold that begins, and what is told of it."""
-    await connection.execute(
-        f"""
-        WITH written AS (
-            INSERT INTO payout_holds (
-                payout_id, round, creator_ref, amount_micro, state, held_at, changed_at, forfeitures
-            ) VALUES ($9, $10, $11, $12, $13, $14, $14, $15) RETURNING *
-        ), {_NOTED.format("''", "null::uuid", outbox.TELLING_WRITTEN)}
-        SELECT
-        """,  # noqa: S608 - constants
-        *outbox.telling(events, key=hold.creator_ref, occurred_at=hold.held_at),
-        transfer_id,
-        hold.payout_id,
-        hold.round,
-        hold.creator_ref,
-        hold.amount_micro,
-        hold.state,
-        hold.held_at,
-        hold.forfeitures,
-    )
+async def lock_withdrawable(connection: Connection, payout_id: str, creator_ref: str, as_of: datetime) -> Withdrawable:
+    """Locks a payout, as `lock` does, and what a hold is decided by; also of a creator of whom nothing is kept."""
+    (row,) = await connection.fetch(f"SELECT {_KEPT} FROM lock_withdrawable($1, $2, $3)", payout_id, creator_ref, as_of)  # noqa: S608
+    return Withdrawable(*row)
+
+
+async def insert(
+    connection: Connection,
+    hold: Hold,
+    seen: Withdrawable,
+    as_of: datetime,
+    prepared: transfers.Posting,
+    events: Sequence[Message],
+) -> bool:
+    """Posts and writes a hold that begins, and what is told of it, if all that decides is as it was seen.
+
+    It is locked and read again within the statement, in the order of `lock_withdrawable`: what holds then held when it
+    was decided. False where it does not, and nothing is written. Raises InsufficientBalance.
+    """
+    with transfers.overdrawing():
+        written: bool = await connection.fetchval(
+            _INSERT,
+            *outbox.telling(events, key=hold.creator_ref, occurred_at=hold.held_at),
+            prepared.transfer_ids[0],
+            hold.payout_id,
+            hold.round,
+            hold.creator_ref,
+            hold.amount_micro,
+            hold.state,
+            hold.held_at,
+            as_of,
+            *seen,
+            *prepared,
+        )
+    return written
 
 
 async def move(

@@ -1,6 +1,7 @@
 """Transfers, and the balances that they move."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -61,34 +62,55 @@ async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row["name"]: row["balance_micro"] for row in rows}
 
 
-async def post(
-    connection: Connection,
-    kinds: Mapping[str, AccountKind],
-    transfers: Sequence[Transfer],
-    *,
-    more_owed_micro: int,
-    recorded_at: datetime,
-) -> None:
-    """Writes transfers, their entries, the balances that they move, and what creators are owed the more, at once.
+class Posting(NamedTuple):
+    """The parameters of post_transfers(), after those of whatever statement it is part of."""
 
-    `kinds` are those of all accounts moved; missing ones are made. Raises InsufficientBalance.
+    account_names: list[str]
+    account_kinds: list[AccountKind]
+    transfer_ids: list[UUID]
+    transfer_kinds: list[TransferKind]
+    cause_ids: list[str]
+    leg_transfers: list[int]
+    leg_accounts: list[int]
+    leg_amounts_micro: list[int]
+    more_owed_micro: int
+    posted_at: datetime
+
+
+def posting(
+    kinds: Mapping[str, AccountKind], transfers: Sequence[Transfer], *, more_owed_micro: int, recorded_at: datetime
+) -> Posting:
+    """Transfers, their entries, the balances that they move, and what creators are owed the more.
+
+    `kinds` are those of all accounts moved; missing ones are made.
     """
     places = {name: place for place, name in enumerate(kinds, 1)}
     legs = [(number, each.legs) for number, each in enumerate(transfers, 1)]
+    return Posting(
+        list(kinds),
+        list(kinds.values()),
+        [each.transfer_id for each in transfers],
+        [each.kind for each in transfers],
+        [each.cause_id for each in transfers],
+        [number for number, moved in legs for _ in moved],
+        [places[name] for _, moved in legs for name in moved],
+        [amount_micro for _, moved in legs for amount_micro in moved.values()],
+        more_owed_micro,
+        recorded_at,
+    )
+
+
+async def post(connection: Connection, prepared: Posting) -> None:
+    """Writes it all at once. Raises InsufficientBalance."""
+    with overdrawing():
+        await connection.execute("SELECT post_transfers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", *prepared)
+
+
+@contextmanager
+def overdrawing() -> Iterator[None]:
+    """Raises InsufficientBalance where a statement with post_transfers() would take more than there is."""
     try:
-        await connection.execute(
-            "SELECT post_transfers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-            list(kinds),
-            list(kinds.values()),
-            [each.transfer_id for each in transfers],
-            [each.kind for each in transfers],
-            [each.cause_id for each in transfers],
-            [number for number, moved in legs for _ in moved],
-            [places[name] for _, moved in legs for name in moved],
-            [amount_micro for _, moved in legs for amount_micro in moved.values()],
-            more_owed_micro,
-            recorded_at,
-        )
+        yield
     except asyncpg.CheckViolationError as error:
         if violated(error) == OVERDRAWN:
             raise InsufficientBalance from None
