@@ -12,7 +12,7 @@ import pytest
 
 from protos.payout.v1 import admin_pb2, events_pb2, payout_pb2
 from tests.support.databases import Databases
-from tests.support.payout import DOLLAR, MINUTE, OLGA, OTTO, Payouts, key, payouts_running, said
+from tests.support.payout import DOLLAR, MINUTE, OLGA, OTTO, Payouts, key, payouts_shared, said
 
 DAY = timedelta(days=1)
 EARNED = 1_000 * DOLLAR
@@ -22,16 +22,8 @@ REFUSED_LATE = {"OK", "NOT_AWAITING_CONFIRMATION", "NOT_AWAITING_APPROVAL", "PAY
 @pytest.fixture(scope="module")
 async def payouts(databases: Databases) -> AsyncIterator[Payouts]:
     """One replica for all: each test has creators of its own."""
-    made: list[str] = []
-
-    async def create(service: str) -> str:
-        made.append(await databases.create(service))
-        return databases.dsn_of(made[-1])
-
-    async with payouts_running(create) as running:
+    async with payouts_shared(databases) as running:
         yield running
-    for name in made:
-        await databases.drop(name)
 
 
 async def check_books(payouts: Payouts) -> None:

@@ -17,7 +17,7 @@ from services.payout.store import locks, openings
 from services.payout.store import payouts as store
 from tests.integration.test_payout_late_holds import orphaned
 from tests.support.databases import Databases
-from tests.support.payout import DOLLAR, Payouts, key, payouts_running, said
+from tests.support.payout import DOLLAR, Payouts, key, payouts_shared, said
 
 COUNTED = ("payouts", "destinations", "confirmations", "outbox", "events", "idempotency")
 
@@ -25,16 +25,8 @@ COUNTED = ("payouts", "destinations", "confirmations", "outbox", "events", "idem
 @pytest.fixture(scope="module")
 async def payouts(databases: Databases) -> AsyncIterator[Payouts]:
     """One replica for all: each test has creators of its own."""
-    made: list[str] = []
-
-    async def create(service: str) -> str:
-        made.append(await databases.create(service))
-        return databases.dsn_of(made[-1])
-
-    async with payouts_running(create) as running:
+    async with payouts_shared(databases) as running:
         yield running
-    for name in made:
-        await databases.drop(name)
 
 
 async def counted(payouts: Payouts) -> list[int]:

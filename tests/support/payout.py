@@ -31,6 +31,7 @@ from services.payout.servicer import admin, payout
 from services.payout.settings import Settings
 from tests.conftest import Database
 from tests.support import treasury
+from tests.support.databases import Databases
 from tests.support.distribution import RunningReferral, referral_running
 from tests.support.provider import IPN_SECRET, TRON, Running, client_of, provider_running
 from tests.support.treasury import Treasury
@@ -295,3 +296,18 @@ __all__ = [
     "signed",
     "wallet",
 ]
+
+
+@asynccontextmanager
+async def payouts_shared(databases: Databases) -> AsyncIterator[Payouts]:
+    """One replica for a module of tests, whose databases go with it."""
+    made: list[str] = []
+
+    async def create(service: str) -> str:
+        made.append(await databases.create(service))
+        return databases.dsn_of(made[-1])
+
+    async with payouts_running(create) as running:
+        yield running
+    for name in made:
+        await databases.drop(name)
