@@ -89,6 +89,10 @@ class Once(Generic[M]):
         """Return what a statement with ANSWERING_WRITTEN is to keep."""
         return Answer(self._request_id, self._method, self.fingerprint, response.SerializeToString())
 
+    def given(self, answer: Answer) -> M:
+        """Return the response that was kept so."""
+        return self._response_type.FromString(answer.response)
+
 
 def check_request_id(request_id: str) -> None:
     """Raises RequestIdInvalid."""

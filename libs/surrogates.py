@@ -16,7 +16,9 @@ async def find(connection: Connection, account_id: str) -> UUID | None:
 async def keep(connection: Connection, account_id: str, account_ref: UUID) -> None:
     """Remembers what referral said. An account that was erased and came again has another surrogate.
 
-    Raises asyncpg.SerializationError where somebody else keeps the same at this moment.
+    Raises asyncpg.SerializationError where somebody else keeps the same at this moment: ON CONFLICT looks at one index
+    only, and whoever keeps an account for the first time can meet another one at its surrogate's. Run again, the
+    command finds it kept.
     """
     try:
         await connection.execute(
@@ -29,14 +31,6 @@ async def keep(connection: Connection, account_id: str, account_ref: UUID) -> No
             account_ref,
         )
     except asyncpg.UniqueViolationError as error:
-        raise overtaken(error) from None
-
-
-def overtaken(error: asyncpg.UniqueViolationError) -> asyncpg.PostgresError:
-    """What a failed insert is about: an account that two keep for the first time can meet at its surrogate's index.
-
-    ON CONFLICT looks at one index only. Run again, the command finds the account kept.
-    """
-    if violated(error) == "accounts_account_ref_key":
-        return asyncpg.SerializationError("the account was kept meanwhile")
-    return error
+        if violated(error) != "accounts_account_ref_key":
+            raise
+        raise asyncpg.SerializationError("the account was kept meanwhile") from None

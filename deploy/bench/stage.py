@@ -189,7 +189,10 @@ class Stage:
         16 MiB for each new one, and all who commit wait for that, 60 to 100 ms.
         """
         time.sleep(_AUTOVACUUM_SECONDS)
+        give_up = time.monotonic() + _PROGRAM_SECONDS
         while self.fetch("SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'"):
+            if time.monotonic() > give_up:
+                raise RuntimeError("autovacuum does not end")
             time.sleep(1)
         self.fetch("CHECKPOINT")
 

@@ -161,3 +161,22 @@ async def test_looks_of_many_at_once_hold_no_more_than_there_is(books: Treasury)
         came = await asyncio.gather(*(outcome(books.hold(ann, 3 * X)) for _ in range(count)))
     assert sorted(came) == ["DONE"] * 3 + ["INSUFFICIENT_WITHDRAWABLE"] * (count - 3)
     assert (await books.part(ann, "settled"), await books.part(ann, "held")) == (1 * X, 9 * X)
+
+
+async def test_what_changes_again_and_again_is_decided_again_and_held_once(books: Treasury) -> None:
+    ann = await books.creator(10 * X)
+    insert, refused = store.insert, 0
+
+    async def overtaken(*given: Any) -> bool:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            return False
+        return await insert(*given)
+
+    before = await written(books)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "insert", overtaken)
+        assert await outcome(books.hold(ann, 10 * X)) == "DONE"
+    assert (refused, await books.part(ann, "held")) == (3, 10 * X)
+    assert await written(books) == before + 4

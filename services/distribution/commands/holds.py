@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 from google.protobuf.message import Message
 
 from libs.clock import Clock
@@ -50,7 +51,8 @@ async def _hold_alone(postgres: Postgres, clock: Clock, wanted: Wanted, *, enabl
             return Answered(earlier, replayed=True)
         held = await _hold(connection, clock, wanted, kept, as_of, rounds, enabled=enabled)
         if held is None:
-            raise AssertionError("what is locked does not change")
+            # What matures is not locked: a moment later less of it may.
+            raise asyncpg.SerializationError("what decides has changed meanwhile")
         return held
 
 

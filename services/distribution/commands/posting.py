@@ -38,7 +38,7 @@ async def post_many(connection: Connection, postings: Iterable[Posting], *, now:
     return prepared.transfer_ids
 
 
-def prepare(postings: Iterable[Posting], *, now: datetime) -> transfers.Posting:
+def prepare(postings: Iterable[Posting], *, now: datetime) -> transfers.Prepared:
     """Make what a statement posts of several transfers. Raises ValueError for legs out of balance."""
     made = [
         transfers.Transfer(
@@ -57,7 +57,7 @@ def prepare(postings: Iterable[Posting], *, now: datetime) -> transfers.Posting:
         for name, amount_micro in transfer.legs.items():
             kind = kinds[name] = kind_of(name)
             more_owed_micro += amount_micro if kind in _OWED else 0
-    return transfers.posting(kinds, made, more_owed_micro=more_owed_micro, recorded_at=now)
+    return transfers.prepare(kinds, made, more_owed_micro=more_owed_micro, recorded_at=now)
 
 
 async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:

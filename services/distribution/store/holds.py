@@ -83,7 +83,7 @@ async def insert(
     hold: Hold,
     seen: Withdrawable,
     as_of: datetime,
-    prepared: transfers.Posting,
+    prepared: transfers.Prepared,
     events: Sequence[Message],
 ) -> bool:
     """Posts and writes a hold that begins, and what is told of it, if all that decides is as it was seen.

@@ -62,7 +62,7 @@ async def lock(connection: Connection, names: Sequence[str]) -> dict[str, int]:
     return {row["name"]: row["balance_micro"] for row in rows}
 
 
-class Posting(NamedTuple):
+class Prepared(NamedTuple):
     """The parameters of post_transfers(), after those of whatever statement it is part of."""
 
     account_names: list[str]
@@ -77,16 +77,16 @@ class Posting(NamedTuple):
     posted_at: datetime
 
 
-def posting(
+def prepare(
     kinds: Mapping[str, AccountKind], transfers: Sequence[Transfer], *, more_owed_micro: int, recorded_at: datetime
-) -> Posting:
+) -> Prepared:
     """Transfers, their entries, the balances that they move, and what creators are owed the more.
 
     `kinds` are those of all accounts moved; missing ones are made.
     """
     places = {name: place for place, name in enumerate(kinds, 1)}
     legs = [(number, each.legs) for number, each in enumerate(transfers, 1)]
-    return Posting(
+    return Prepared(
         list(kinds),
         list(kinds.values()),
         [each.transfer_id for each in transfers],
@@ -100,7 +100,7 @@ def posting(
     )
 
 
-async def post(connection: Connection, prepared: Posting) -> None:
+async def post(connection: Connection, prepared: Prepared) -> None:
     """Writes it all at once. Raises InsufficientBalance."""
     with overdrawing():
         await connection.execute("SELECT post_transfers($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", *prepared)

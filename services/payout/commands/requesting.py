@@ -39,8 +39,7 @@ class Requesting:
             payout, answer = await self._advancing.hold_soon(payout, lambda held: once.answer(told(held, challenge)))
         check_held(payout)
         metrics.ASKED.labels(payout.stage.name).inc()
-        response = told(payout, challenge)
-        return response if answer else await self._answer(once, response)
+        return once.given(answer) if answer else await self._answer(once, told(payout, challenge))
 
     async def _answer(self, once: Once[M], response: M) -> M:
         """Keep the answer; whoever asked the same at the same time may have been first, and theirs is the answer."""
